@@ -408,14 +408,17 @@ func (s *Server) endByFactor(ctx context.Context, v Visit, si *signIn) error {
 	if s.cfg.RecoveryDelay <= 0 || identity.ACRFor(si.amr) != identity.ACR2 {
 		return nil
 	}
+	r, err := s.WaitingRecovery(ctx, v, si.user) // before the password counts, which a request may exclude
+	if err != nil {
+		return err
+	}
 	if slices.Contains(si.amr, s.password().AMR()[0]) {
 		if err := s.clearMailedPassword(ctx, v, si.user.ID); err != nil {
 			return err
 		}
 	}
-	r, err := s.WaitingRecovery(ctx, v, si.user)
-	if err != nil || r == nil {
-		return err
+	if r == nil {
+		return nil
 	}
 	return ignoreMissing(s.endRecovery(ctx, v, r, "factor"))
 }

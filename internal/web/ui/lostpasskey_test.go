@@ -316,3 +316,23 @@ func TestPasskeyAloneVouchesForNoPassword(t *testing.T) {
 		}
 	}
 }
+
+// A request by the mailbox ends, and the audit log says so, also when the sign-in that ends it
+// makes the password count.
+func TestPasswordAndPasskeyEndTheRequest(t *testing.T) {
+	o := lostPasskeys(t)
+	o.besidePasswords()
+	b := o.reset(phrase)
+	b.get("/recover")
+	b.post("/recover", url.Values{})
+	phone := o.browser()
+	phone.get(o.mailed()[outbox.MessagePasskeyLost])
+	phone.submit()
+	phone.shows(http.StatusOK, "The waiting time has started")
+	b.get("/login/code")
+	b.submit("passkey", o.device.answer(t, b.part(optionsOf)))
+	testkit.Equal(t, "page", b.path, "/account")
+	n, err := o.db.CountAudit(t.Context(), store.AuditQuery{Type: audit.RecoveryRefused, User: string(o.user.ID)})
+	testkit.Must(t, err)
+	testkit.Equal(t, "refusals", n, 1)
+}
