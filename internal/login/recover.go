@@ -405,7 +405,7 @@ func (s *Server) endRecovery(ctx context.Context, v Visit, r *Recovery, by strin
 // person has typed the password, too, it counts for another request from then on, however it was
 // set. A passkey alone says nothing about the password, which may be of whoever has the mailbox.
 func (s *Server) endByFactor(ctx context.Context, v Visit, si *signIn) error {
-	if s.cfg.RecoveryDelay <= 0 || identity.ACRFor(si.amr) != identity.ACR2 {
+	if identity.ACRFor(si.amr) != identity.ACR2 {
 		return nil
 	}
 	r, err := s.WaitingRecovery(ctx, v, si.user) // before the password counts, which a request may exclude

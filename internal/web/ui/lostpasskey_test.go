@@ -318,7 +318,7 @@ func TestPasskeyAloneVouchesForNoPassword(t *testing.T) {
 }
 
 // A request by the mailbox ends, and the audit log says so, also when the sign-in that ends it
-// makes the password count.
+// makes the password count. Passwords count in the same way while there is no recovery.
 func TestPasswordAndPasskeyEndTheRequest(t *testing.T) {
 	o := lostPasskeys(t)
 	o.besidePasswords()
@@ -335,4 +335,15 @@ func TestPasswordAndPasskeyEndTheRequest(t *testing.T) {
 	n, err := o.db.CountAudit(t.Context(), store.AuditQuery{Type: audit.RecoveryRefused, User: string(o.user.ID)})
 	testkit.Must(t, err)
 	testkit.Equal(t, "refusals", n, 1)
+
+	o.besidePasswords(func(c *login.Config) { c.RecoveryDelay = 0 })
+	b = o.reset(phrase + " again")
+	b.submit("passkey", o.device.answer(t, b.part(optionsOf)))
+	testkit.Equal(t, "page", b.path, "/account")
+	o.besidePasswords()
+	b = o.browser()
+	b.get("/login")
+	b.submit("username", o.user.Email, "password", phrase+" again")
+	b.get("/recover")
+	b.shows(http.StatusOK, "waiting time", "turn off two-step verification")
 }
