@@ -57,17 +57,20 @@ var (
 	endLinks         = "DELETE FROM links WHERE user_id = $1 AND used_at = 0"
 )
 
-// endMailed ends what was mailed to a user to a former address: links, and confirmations of
-// addresses.
+// endMailed ends what was mailed to a user to a former address: links, a request for recovery, and
+// confirmations of addresses.
 func endMailed(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
-	if _, err := tx.Exec(ctx, endLinks, id); err != nil {
-		return err
+	for _, text := range []string{
+		endLinks,
+		deleteRecovery,
+		"DELETE FROM mail_failures WHERE user_id = $1",
+		"DELETE FROM confirmations WHERE user_id = $1",
+	} {
+		if _, err := tx.Exec(ctx, text, id); err != nil {
+			return err
+		}
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM mail_failures WHERE user_id = $1", id); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, "DELETE FROM confirmations WHERE user_id = $1", id)
-	return err
+	return nil
 }
 
 // PutConfirmation stores an address that waits for its proof, with what must be delivered because

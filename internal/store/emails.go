@@ -109,7 +109,7 @@ func releaseEmails(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 }
 
 // RemoveEmail removes a further address of an account, and ends the links that were mailed to the
-// account. It returns NotFound if the account has no such address.
+// account, with a request for recovery. It returns NotFound if the account has no such address.
 func (d *DB) RemoveEmail(
 	ctx context.Context, id identity.UserID, email string, ev ...audit.Event,
 ) error {
@@ -122,8 +122,12 @@ func (d *DB) RemoveEmail(
 		if err := releaseEmails(ctx, tx, id); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, endLinks, id)
-		return err
+		for _, text := range []string{endLinks, deleteRecovery} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -176,8 +180,8 @@ func (d *DB) ChangeEmail(
 	})
 }
 
-// replaceEmail stores another primary address. Links that were mailed and what waits to be
-// confirmed end, but for the links that undo an earlier change.
+// replaceEmail stores another primary address. Links that were mailed, a request for recovery and
+// what waits to be confirmed end, but for the links that undo an earlier change.
 func replaceEmail(ctx context.Context, tx sqldb.Tx, current, next *identity.User) error {
 	if err := namesFree(ctx, tx, next, next.UpdatedAt); err != nil {
 		return err
@@ -188,7 +192,7 @@ func replaceEmail(ctx context.Context, tx sqldb.Tx, current, next *identity.User
 	if err := saveUser(ctx, tx, current, next); err != nil {
 		return err
 	}
-	for _, text := range []string{endLinks, "DELETE FROM mail_failures WHERE user_id = $1"} {
+	for _, text := range []string{endLinks, deleteRecovery, "DELETE FROM mail_failures WHERE user_id = $1"} {
 		if _, err := tx.Exec(ctx, text, next.ID); err != nil {
 			return err
 		}
@@ -244,10 +248,8 @@ func (d *DB) UndoEmail(
 		if err := purgeFactors(ctx, tx, c.User, x.Since); err != nil {
 			return nil, err
 		}
-		for _, text := range []string{deleteTrust, deleteRecovery} {
-			if _, err := tx.Exec(ctx, text, c.User); err != nil {
-				return nil, err
-			}
+		if _, err := tx.Exec(ctx, deleteTrust, c.User); err != nil {
+			return nil, err
 		}
 		if _, err := tx.Exec(ctx, endEmailCodes, unixMilli(now), c.User); err != nil {
 			return nil, err

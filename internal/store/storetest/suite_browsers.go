@@ -25,6 +25,7 @@ func browserCases() []testCase {
 		{"Recoveries complete once", (*suite).finishRecovery},
 		{"Passkeys are replaced once", (*suite).finishReplacement},
 		{"Recoveries end", (*suite).endRecovery},
+		{"Recoveries end with an address", (*suite).endRecoveryOfAddress},
 	}
 }
 
@@ -303,4 +304,42 @@ func (s *suite) endRecovery(t *testing.T) {
 	testkit.Must(t, s.db.DeleteUser(ctx, u.ID, s.now))
 	_, err = s.db.Recovery(ctx, r.User, s.now)
 	want(t, err, fault.NotFound)
+}
+
+// endRecoveryOfAddress changes addresses of accounts after the link that completes a request was
+// mailed: it may be in the mailbox of the former address.
+func (s *suite) endRecoveryOfAddress(t *testing.T) {
+	ctx := t.Context()
+	further := func(u *identity.User) string {
+		c := &login.Confirmation{
+			ID: s.name("confirmation"), Kind: login.ConfirmAdd, User: u.ID, Email: s.name("f") + "@example.com",
+			Token: secret.Hash(s.name("token")), CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+		}
+		testkit.Must(t, s.db.PutConfirmation(ctx, c, 1e6, nil))
+		testkit.Must(t, s.db.AddEmail(ctx, c.ID, 9, s.now))
+		return c.Email
+	}
+	for name, change := range map[string]func(*identity.User) error{
+		"primary": func(u *identity.User) error {
+			return s.db.ChangeEmail(ctx, "", login.EmailChange{User: u.ID, Email: further(u)}, s.now)
+		},
+		"removed": func(u *identity.User) error { return s.db.RemoveEmail(ctx, u.ID, further(u)) },
+		"updated": func(u *identity.User) error {
+			next := *u
+			next.Email, next.UpdatedAt = s.name("n")+"@example.com", s.now
+			return s.db.UpdateUser(ctx, u, &next)
+		},
+	} {
+		u := s.user(t)
+		r, _ := s.started(t, u)
+		finish, later := secret.Hash(s.name("finish")), s.now.Add(time.Minute)
+		testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, finish, later, false))
+		if err := change(u); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, err := s.db.RecoveryByLink(ctx, login.RecoveryFinish, finish, later)
+		want(t, err, fault.NotFound)
+		proved := &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}
+		want(t, s.db.FinishRecovery(ctx, r, finish, proved, later, true), fault.Consumed)
+	}
 }
