@@ -143,8 +143,12 @@ func (s *Server) showImpersonate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	token, done, err := s.mailedToken(w, r, form) // first: whatever follows, it leaves the address
+	if done || err != nil {
+		return err
+	}
 	switch {
-	case sess != nil && sess.Impersonated() && form.Has("token"):
+	case sess != nil && sess.Impersonated() && token != "":
 		return login.ErrImpersonated()
 	case sess != nil && sess.Impersonated():
 		return seeOther(w, r, "/account")
@@ -154,11 +158,6 @@ func (s *Server) showImpersonate(w http.ResponseWriter, r *http.Request) error {
 			Form: Form{Action: pageEndImpersonation},
 			Over: true,
 		})
-	}
-	token, done, err := s.mailedToken(w, r, form)
-	switch {
-	case done || err != nil:
-		return err
 	case token == "":
 		return fault.New(fault.NotFound, "There is no page at this address. Check it for typing errors.")
 	}

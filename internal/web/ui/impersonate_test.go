@@ -78,6 +78,7 @@ func TestActingAsAPerson(t *testing.T) {
 	b.shows(200, "Administrator, acting as you")
 	b.get(link)
 	testkit.Equal(t, "a link while acting", b.last.Code, 403)
+	testkit.Equal(t, "its address line", b.path, "/impersonate")
 	s.closesTo(b)
 
 	ada := s.signedIn(s.user)
