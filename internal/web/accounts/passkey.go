@@ -36,6 +36,9 @@ func (s *Server) passkeyOptions(w http.ResponseWriter, c *call) error {
 		return newProblem(http.StatusForbidden, codeStepUnavailable,
 			"This server does not let people sign in with a passkey alone.")
 	}
+	if err := s.allow(w, c, "state:"+in["state"]); err != nil {
+		return err
+	}
 	opening, err := s.Login.Open(c.r.Context(), c.visit(), stepPasskey, "")
 	if err != nil {
 		return err
@@ -47,8 +50,11 @@ func (s *Server) passkeyOptions(w http.ResponseWriter, c *call) error {
 
 // choosePasskey asks for a passkey in place of another second step.
 func (s *Server) choosePasskey(w http.ResponseWriter, c *call, state, code string) error {
-	pending, _, err := s.openSecond(c, state, code)
+	pending, p, err := s.openSecond(c, state, code)
 	if err != nil {
+		return err
+	}
+	if err := s.Kit.Allow(w, c.r, "login", web.Subject{User: string(p.User.ID)}); err != nil {
 		return err
 	}
 	st, err := s.Login.Choose(c.r.Context(), c.visit(), pending, stepPasskey)

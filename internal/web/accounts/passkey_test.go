@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/passkey"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
+	"github.com/gatehouse-id/gatehouse/internal/web/accounts"
 )
 
 // authenticator is a device that keeps a passkey.
@@ -127,6 +128,7 @@ func TestPasskeyStepIsBound(t *testing.T) {
 	h.usePasskey(code, answer).ok()
 	h.usePasskey(code, answer).fails(http.StatusUnauthorized, "PASSKEY-NOT-ACCEPTED") // replayed
 
+	clear(h.rates) // a state has ten tries
 	step = h.options().ok()
 	evil := *a
 	evil.rp.Origin = "https://evil.example"
@@ -135,7 +137,7 @@ func TestPasskeyStepIsBound(t *testing.T) {
 	h.now = h.now.Add(11 * time.Minute)
 	h.usePasskey(step.get("code"), answer).fails(http.StatusUnauthorized, "CODE-INVALIDATED")
 
-	clear(h.rates) // a state has ten tries
+	clear(h.rates)
 	// Presence alone is no sign-in, and a stranger's passkey says nothing about accounts.
 	weak := h.device(h.user("weak@example.com"), false)
 	step = h.options().ok()
@@ -143,6 +145,12 @@ func TestPasskeyStepIsBound(t *testing.T) {
 	unknown := *a
 	unknown.cred = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
 	h.usePasskey(step.get("code"), unknown.answer(step)).fails(http.StatusUnauthorized, "PASSKEY-NOT-ACCEPTED")
+
+	clear(h.rates)
+	for range accounts.Rate().Max {
+		h.options().ok()
+	}
+	testkit.Equal(t, "a question beyond the rate", h.options().status, http.StatusTooManyRequests)
 
 	h = newHarness(t)
 	h.options().fails(http.StatusForbidden, "STEP-NOT-AVAILABLE")
