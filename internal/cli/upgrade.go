@@ -28,7 +28,7 @@ type RehearseInput struct {
 type Rehearsal struct {
 	Program      string
 	Realm        string // or "" for the server's own database
-	Nothing      string // why there is nothing to rehearse, in words; "": there is
+	Nothing      string // why no upgrade of this database was tried, or ""
 	Source       string
 	Engine       string
 	SchemaBefore string

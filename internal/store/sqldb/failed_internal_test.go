@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// What stands for the result of a statement that was not sent says why, whatever is read of it.
+// The result of a statement that was not sent says why, whatever is read of it.
 func TestRowsOfAStatementThatWasNotSent(t *testing.T) {
 	t.Parallel()
 	why := errors.New("the pool is closed")
