@@ -129,15 +129,20 @@ func (g *gatehouse) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (g *gatehouse) run(t *testing.T, args ...string) []byte {
+// run runs a command, again where the server holds the database for longer than a command waits, as
+// it may on a busy machine.
+func (g *gatehouse) run(t *testing.T, args ...string) (out []byte) {
 	t.Helper()
-	cmd := g.command(append(args, "--json")...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("gatehouse %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
-	}
+	testkit.Eventually(t, "gatehouse "+strings.Join(args, " "), func() bool {
+		cmd := g.command(append(args, "--json")...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		var err error
+		if out, err = cmd.Output(); err != nil && !strings.Contains(stderr.String(), "the database is busy") {
+			t.Fatalf("gatehouse %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+		}
+		return err == nil
+	})
 	return out
 }
 
