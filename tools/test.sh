@@ -136,7 +136,7 @@ unit() {
   for package in "${unwatched[@]}"; do watch+=("-gcflags=$package=-race=false"); done
   say "go test -race"
   go build -o "$work/testreport" ./tools/testreport
-  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 25m ./... | "$work/testreport"
+  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 30m ./... | "$work/testreport"
   say "allocation budgets, without the race detector"
   go test -vet=off -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
 }
@@ -207,7 +207,7 @@ fetch() { install_node_modules; install_proxies; install_python; install_schemat
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"
   fetch
-  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency="$(nproc)" --test-timeout=300000 ./*.test.mjs)
+  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency="$(nproc)" --test-timeout=900000 ./*.test.mjs)
 }
 
 # The Helm chart and the manifests, with Helm's own code and the types of Kubernetes: a module of its own.
