@@ -133,6 +133,7 @@ describe("the audit log", () => {
       await page.goto(server.at("/admin/audit").href);
       for (const [name, value] of Object.entries(fields)) await page.fill(`[name=${name}]`, value);
       await page.getByRole("button", { name: "Apply" }).click();
+      await page.waitForURL(({ search }) => search !== ""); // the whole list is there
       const n = await page.locator("tbody tr").count();
       assert.equal(n > 0, some, `${JSON.stringify(fields)}: ${n} events`);
     };
