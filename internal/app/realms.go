@@ -20,7 +20,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/realm"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/text"
-	"github.com/gatehouse-id/gatehouse/internal/web/api"
 )
 
 const (
@@ -34,13 +33,12 @@ const (
 // while, so that many of them cost little and one whose database is away delays nothing. Without
 // requests, each opens once an hour for its background work.
 type realms struct {
-	env      *env
-	main     *server
-	texts    *text.Catalogues
-	document *api.Document
-	pool     *sqldb.SharedPool // of connections to PostgreSQL
-	room     *room
-	now      atomic.Pointer[routing]
+	env   *env
+	main  *server
+	texts *text.Catalogues
+	pool  *sqldb.SharedPool // of connections to PostgreSQL
+	room  *room
+	now   atomic.Pointer[routing]
 
 	mu      sync.Mutex      // one change of the realms at a time
 	ctx     context.Context // of the work of realms; nil: it has not begun
@@ -64,17 +62,12 @@ func startRealms(e *env, main *server) error {
 	if err != nil {
 		return err
 	}
-	document, err := api.ReadDocument()
-	if err != nil {
-		return err
-	}
 	r := &realms{
-		env:      e,
-		main:     main,
-		texts:    texts,
-		document: document,
-		pool:     sqldb.NewSharedPool(main.parts.cfg.Server.RealmsConnections),
-		room:     newRoom(main.parts.cfg.Server.RealmsOpen),
+		env:   e,
+		main:  main,
+		texts: texts,
+		pool:  sqldb.NewSharedPool(main.parts.cfg.Server.RealmsConnections),
+		room:  newRoom(main.parts.cfg.Server.RealmsOpen),
 	}
 	r.now.Store(&routing{})
 	state := fileState(main.parts.cfg.Server.RealmsFile)
@@ -153,7 +146,7 @@ func (r *realms) newRealm(c *config.Config, before *openRealm) *openRealm {
 	own := *r.env
 	width := max(1, hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile))/2)
 	own.passwords = p.passwords.Share(width, c.Passwords.HashQueue)
-	own.texts, own.document, own.pool = r.texts, r.document, r.pool
+	own.texts, own.pool = r.texts, r.pool
 	own.limits = cache.NewMemory(0, r.env.now)
 	if before != nil {
 		own.limits = before.env.limits

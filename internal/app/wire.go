@@ -59,7 +59,6 @@ type env struct {
 	// What the realms of a process share; nil: the server has its own.
 	passwords *secret.Passwords
 	texts     *text.Catalogues
-	document  *api.Document
 	pool      *sqldb.SharedPool
 	// limits counts the rate limits of a realm in memory, also while the realm is closed.
 	limits *cache.Memory
@@ -494,18 +493,14 @@ func (s *server) apiRoutes(
 	if err != nil {
 		return err
 	}
-	management, err := api.New(api.Config{
+	management := api.New(api.Config{
 		Kit:        kit,
 		Login:      s.parts.login,
 		Operations: ops,
 		Tokens:     s.tokens,
 		Places:     s.parts.places,
 		Browser:    s.browserActor(ops, pages),
-		Document:   e.document,
 	})
-	if err != nil {
-		return err
-	}
 	management.Routes(mux)
 	s.registrar = admin.NewRegistrar(ops)
 	registrations := &protocol.Registrations{

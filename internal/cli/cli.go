@@ -204,10 +204,21 @@ func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, e
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Vars{"cliClient": admin.CommandLineClient},
 	}
-	for _, c := range commands(e.Rules) {
+	for _, c := range named(commands(e.Rules), args) {
 		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar))
 	}
 	return kong.New(&l.grammar, options...)
+}
+
+// named returns the command that the first argument names, or all: reading the flags of all takes a
+// fifth of the time in which a server starts.
+func named(all []command, args []string) []command {
+	for i := range all {
+		if len(args) > 0 && all[i].name == args[0] {
+			return all[i : i+1]
+		}
+	}
+	return all
 }
 
 // helpFor returns the command whose help explains a parse error.

@@ -14,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/text/language"
 )
@@ -42,9 +43,15 @@ func (l list) of(tag language.Tag) *Texts {
 	return nil
 }
 
-// Load finds the catalogues that are part of the program and reads the English one. Each other one
-// is read when a text of it is first asked for, because most programs and servers need few.
-func Load() (*Catalogues, error) {
+// Load returns the catalogues that are part of the program, the same at every call. Each is read
+// when a text of it is first needed, because most programs and servers need few, and a server that
+// starts needs none.
+func Load() (*Catalogues, error) { return load() }
+
+var load = sync.OnceValues(find)
+
+// find finds the catalogues.
+func find() (*Catalogues, error) {
 	names, err := fs.Glob(embedded, "locales/*.yaml")
 	if err != nil {
 		return nil, err
@@ -63,11 +70,7 @@ func Load() (*Catalogues, error) {
 		}
 		t.files = append(t.files, name)
 	}
-	if err := c.sort(); err != nil {
-		return nil, err
-	}
-	_, err = c.texts[0].read()
-	return c, err
+	return c, c.sort()
 }
 
 // Tags returns the BCP 47 tags of the languages, English first. It does not read the catalogues.

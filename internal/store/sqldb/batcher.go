@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -87,6 +88,7 @@ func (b *Batcher[T]) acquire(ctx context.Context, batch *Batch[T]) (mine bool, e
 		case b.workers <- struct{}{}:
 		}
 	}
+	runtime.Gosched() // callers who are about to add an item share this batch
 	b.mu.Lock()
 	mine = !batch.taken
 	batch.taken = true

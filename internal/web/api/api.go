@@ -38,28 +38,23 @@ type Config struct {
 	// Browser returns who has signed in to the console in the browser of a request, or false. Only
 	// GET /admin/audit/api, and /stats below it, take a session in place of a token.
 	Browser func(r *http.Request) (a admin.Actor, ok bool, err error)
-
-	// Document is what several servers have read once; nil: the server reads it.
-	Document *Document
 }
 
-// Document is the document of the interface, with what a server needs of it resolved.
-type Document struct{ read *document }
-
-// ReadDocument reads the document, which is part of the program.
-func ReadDocument() (*Document, error) {
+// embedded returns the document of the interface, which is part of the program. It is read once for
+// all servers of the process, at the first request: a start does not wait for it.
+var embedded = sync.OnceValues(func() (*document, error) {
 	doc, err := readDocument(gen.Document)
 	if err != nil {
 		return nil, fmt.Errorf("the document of the management API: %w", err)
 	}
-	return &Document{doc}, nil
-}
+	return doc, nil
+})
 
 // bindable returns a copy whose operations can have handlers of their own.
-func (d *Document) bindable() *document {
-	own := *d.read
-	own.operations = make([]*operation, len(d.read.operations))
-	for i, op := range d.read.operations {
+func (d *document) bindable() *document {
+	own := *d
+	own.operations = make([]*operation, len(d.operations))
+	for i, op := range d.operations {
 		bound := *op
 		own.operations[i] = &bound
 	}
@@ -69,25 +64,27 @@ func (d *Document) bindable() *document {
 // Server serves the interface.
 type Server struct {
 	Config
-	doc  *document
+	doc  *document                  // with the handlers, once open has returned nil
+	open func() error               // reads the document, once
 	docs func() (*published, error) // rendered when they are first read
 }
 
-// New returns a Server. The error is about the document, which is part of the program.
-func New(c Config) (*Server, error) {
-	if c.Document == nil {
-		var err error
-		if c.Document, err = ReadDocument(); err != nil {
-			return nil, err
-		}
-	}
-	s := &Server{Config: c, doc: c.Document.bindable()}
+// New returns a Server.
+func New(c Config) *Server {
+	s := &Server{Config: c}
+	s.open = sync.OnceValue(s.bind)
 	s.docs = sync.OnceValues(s.publish)
-	return s, s.bind()
+	return s
 }
 
-// bind connects the operations of the document with the generated server.
+// bind connects the operations of the document with the generated server. The error is about what
+// is part of the program.
 func (s *Server) bind() error {
+	doc, err := embedded()
+	if err != nil {
+		return err
+	}
+	s.doc = doc.bindable()
 	bound := binder{}
 	strict := gen.NewStrictHandlerWithOptions(handlers{s}, nil, gen.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  s.rejected,
@@ -171,6 +168,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 func (s *Server) answerTo(x *exchange, r *http.Request, path string) {
 	w := x.w
 	w.Header().Set("Cache-Control", "no-store, no-transform")
+	if err := s.open(); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	if isDocument(r, path) {
 		docs, err := s.docs()
 		if err != nil {

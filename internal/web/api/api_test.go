@@ -111,10 +111,9 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 		Settings: func() []admin.Setting { return []admin.Setting{{Name: "SECRET_KEY", Secret: true}} },
 		Backups:  nightly{},
 	})
-	server, err := api.New(api.Config{
+	server := api.New(api.Config{
 		Kit: kit, Login: h.login, Operations: ops, Tokens: scopeTokens{},
 	})
-	h.must(err)
 	server.Routes(mux)
 	h.serve = kit.Stack(mux)
 	h.ada = &identity.User{ID: identity.UserID(secret.NewID(h.now)), Email: "ada@example.com", CreatedAt: h.now, UpdatedAt: h.now}

@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/palette"
@@ -53,23 +54,43 @@ func touchIcon(ground, arch palette.Color) ([]byte, error) {
 		colors = append(colors, color.RGBA{mix(ground.R, arch.R), mix(ground.G, arch.G), mix(ground.B, arch.B), 0xff})
 	}
 	img := image.NewPaletted(image.Rect(0, 0, touchIconSize, touchIconSize), colors)
-	const grid = 4 // samples of a pixel to each side
 	for y := range touchIconSize {
 		for x := range touchIconSize {
-			inside := 0
-			for s := range grid * grid {
-				px := float64(x) + (float64(s%grid)+.5)/grid
-				py := float64(y) + (float64(s/grid)+.5)/grid
-				if inArch(px/touchIconSize*32, py/touchIconSize*32) {
-					inside++
-				}
-			}
-			img.SetColorIndex(x, y, uint8((inside*shades+grid*grid/2)/(grid*grid)))
+			img.SetColorIndex(x, y, uint8(math.Round(covered(x, y)*shades)))
 		}
 	}
 	var buf bytes.Buffer
 	err := png.Encode(&buf, img)
 	return buf.Bytes(), err
+}
+
+// covered returns the share of a pixel that is in the arch. Most pixels lie within it or without it
+// like all their corners; only on an edge more samples are taken.
+func covered(x, y int) float64 {
+	const grid = 4 // samples to each side
+	inside := 0
+	for _, s := range []int{0, grid - 1, grid * (grid - 1), grid*grid - 1} {
+		inside += sample(x, y, s%grid, s/grid, grid)
+	}
+	if inside == 0 || inside == 4 {
+		return float64(inside / 4)
+	}
+	inside = 0
+	for s := range grid * grid {
+		inside += sample(x, y, s%grid, s/grid, grid)
+	}
+	return float64(inside) / (grid * grid)
+}
+
+// sample returns 1 if a point of a pixel, in a grid of so many to each side, is in the arch, and 0
+// otherwise.
+func sample(x, y, column, row, grid int) int {
+	px := float64(x) + (float64(column)+.5)/float64(grid)
+	py := float64(y) + (float64(row)+.5)/float64(grid)
+	if inArch(px/touchIconSize*32, py/touchIconSize*32) {
+		return 1
+	}
+	return 0
 }
 
 // inArch reports whether a point is in the arch of icon.svg, whose square is 32 units wide.
