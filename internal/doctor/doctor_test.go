@@ -115,6 +115,7 @@ func TestFindings(t *testing.T) {
 		"no backup yet":          {func(f facts) { f.Backups.Newest = time.Time{} }, "backup.age", doctor.Warning, "no backup yet"},
 		"backups fail":           {func(f facts) { f.Backups.Failures, f.Backups.LastError = 2, "403" }, "backup.failed", doctor.Problem, "2 backups failed: 403"},
 		"bucket away":            {func(f facts) { f.Backups.Err = "no route" }, "backup.place", doctor.Problem, "no route"},
+		"uploads not listed":     {func(f facts) { f.Backups.UploadsErr = "403" }, "backup.uploads", doctor.Note, "s3:ListBucketMultipartUploads"},
 		"open bucket":            {func(f facts) { f.Backups.Encrypted = false }, "backup.encrypted", doctor.Warning, "BACKUP_RECIPIENTS"},
 		"same disk":              {func(f facts) { f.Backups.SameDisk = true }, "backup.disk", doctor.Warning, "another disk"},
 		"a copy":                 {func(f facts) { f.Backups.Copy = true }, "backup.copy", doctor.Note, "trying things out"},
