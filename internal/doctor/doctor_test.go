@@ -131,6 +131,7 @@ func TestFindings(t *testing.T) {
 		"pooler":                 {func(f facts) { f.Database.Statements, f.Database.Polling = "exec", true }, "database.listen", doctor.Note, "DATABASE_LISTEN_URL"},
 		"slow query":             {func(f facts) { f.Database.Slow = []doctor.SlowQuery{{"SELECT 1", time.Second, 9}} }, "database.slow", doctor.Warning, "SELECT 1"},
 		"SQLite on NFS":          {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", FileSystem: "nfs"} }, "database.file-system", doctor.Problem, "nfs"},
+		"SQLite on a share":      {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", FileSystem: "9p"} }, "database.file-system", doctor.Warning, "9p"},
 		"SQLite in a container":  {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", FileSystem: "overlay"} }, "database.file-system", doctor.Warning, "volume"},
 		"SQLite in memory":       {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", FileSystem: "tmpfs"} }, "database.file-system", doctor.Warning, "tmpfs"},
 		"SQLite damaged":         {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", Corrupt: "page 7"} }, "database.corrupt", doctor.Problem, "page 7"},
