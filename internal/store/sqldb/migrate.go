@@ -25,8 +25,8 @@ const MigrationLock = 0x6761746568 // "gateh"
 
 // SchemaLock is the first key of the advisory lock of a schema, which keeps two processes from
 // migrating it at once. A backup holds it shared, so that no migration waits for it with a lock
-// that all requests need. It is taken before MigrationLock: who holds that one alone is an earlier
-// release. On SQLite the transaction does all that.
+// that all requests need. It is taken before MigrationLock: a program that holds that one alone is
+// an earlier release. On SQLite the transaction does all that.
 const SchemaLock = 0x67617465 // "gate"
 
 // schemaKeys are the keys of the lock of the schema in use. Two schemas whose names have the same
