@@ -481,10 +481,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db := storetest.Open(t, store.Options{
-		URL:    "sqlite::memory:",
-		Report: func(err error) { t.Error(err) },
-	})
+	return newWorldOn(t, store.Options{URL: "sqlite::memory:"})
+}
+
+// newWorldOn returns a world with a database.
+func newWorldOn(t *testing.T, o store.Options) *world {
+	t.Helper()
+	o.Report = func(err error) { t.Error(err) }
+	db := storetest.Open(t, o)
 	keys, err := secret.NewKeys([]byte(strings.Repeat("k", 32)))
 	if err != nil {
 		t.Fatal(err)

@@ -141,17 +141,33 @@ func (o *Operations) PlanConfig(ctx context.Context, a Actor, in ConfigInput) (*
 
 // ApplyConfig makes the changes of a document in one transaction: all or none. Each is checked,
 // guarded and recorded like the operation that makes it alone. Where nothing differs, nothing is
-// changed.
+// changed. Of several documents at a time, one is applied after the other: what another one has
+// changed meanwhile is planned anew, unless a plan was asked for.
 func (o *Operations) ApplyConfig(ctx context.Context, a Actor, in ConfigInput) (*AppliedConfig, error) {
 	doc, err := o.readConfig(a, &in, true)
 	if err != nil {
 		return nil, err
 	}
-	now := o.parts.Now()
 	if a.RequestID == "" {
-		a.RequestID = secret.NewID(now)
+		a.RequestID = secret.NewID(o.parts.Now())
 	}
-	first, err := o.compare(ctx, a, &in, doc)
+	for try := 1; ; try++ {
+		out, err := o.applyConfig(ctx, a, &in, doc)
+		if in.Plan != "" || fault.Reason(err) != ReasonStale || try == staleTries {
+			return out, err
+		}
+		if err := o.store.SyncCache(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// applyConfig plans a document, and applies it if the plan holds until the transaction.
+func (o *Operations) applyConfig(
+	ctx context.Context, a Actor, in *ConfigInput, doc *plan.Document,
+) (*AppliedConfig, error) {
+	now := o.parts.Now()
+	first, err := o.compare(ctx, a, in, doc)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +181,7 @@ func (o *Operations) ApplyConfig(ctx context.Context, a Actor, in ConfigInput) (
 		return nil, fault.New(fault.Conflict, "the document would delete %d of the %d things that carry its label; "+
 			"if that is meant, apply it with --allow-delete", first.plan.Count(plan.Delete), first.plan.Labeled)
 	}
-	same, err := o.isApplied(ctx, &in, first)
+	same, err := o.isApplied(ctx, in, first)
 	if err != nil || same {
 		return &AppliedConfig{Plan: first.plan}, err
 	}
@@ -176,7 +192,7 @@ func (o *Operations) ApplyConfig(ctx context.Context, a Actor, in ConfigInput) (
 	}
 	var out *AppliedConfig
 	err = o.store.Together(ctx, func(s Store, settle func() error) error {
-		out, err = o.on(s).applyTogether(ctx, a, &in, doc, first.plan.ID, settle)
+		out, err = o.on(s).applyTogether(ctx, a, in, doc, first.plan.ID, settle)
 		return err
 	})
 	return out, err

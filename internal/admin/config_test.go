@@ -62,8 +62,9 @@ const shopSecret = "5f2b8e9a7c6d4e3f2a1b0c9d8e7f6a5b"
 // configured is a world to which documents are applied.
 type configured struct{ *world }
 
-func newConfigured(t *testing.T) *configured {
-	w := newWorld(t)
+func newConfigured(t *testing.T) *configured { return configuredIn(newWorld(t)) }
+
+func configuredIn(w *world) *configured {
 	w.parts.WebhookKeys = webhook.NewKeys(w.parts.Keys)
 	w.ops = w.with(func(*admin.Config) {})
 	return &configured{w}

@@ -67,7 +67,8 @@ func clientKind(r client.Rules) configKind {
 		remove: func(ctx context.Context, o *Operations, a Actor, c *client.Client) error {
 			return only(o.DeleteClient(ctx, a, string(c.ID), c.Version))
 		},
-		extra: secretChange,
+		secret: clientSecret,
+		extra:  secretChange,
 	}
 }
 

@@ -27,6 +27,8 @@ type comparison struct {
 	later []func(ctx context.Context) error
 	adopt map[ConfigMark]string // labels that things get without a change
 
+	changed map[string][]*plan.Item // by section, those that are created or updated
+
 	adopted, taken int // things that get the label: those that had none, or another one
 	// claimed has, by section, what the actor must cover to let the document describe things: a
 	// label, or a description that is stored, decides what a later application changes or deletes.
@@ -55,6 +57,7 @@ func (o *Operations) compare(ctx context.Context, a Actor, in *ConfigInput, doc 
 	}
 	c.o.draft = true
 	c.adopt, c.claimed = map[ConfigMark]string{}, map[string][]subject{}
+	c.changed = map[string][]*plan.Item{}
 	if c.labels, err = o.store.ConfigLabels(ctx); err != nil {
 		return nil, err
 	}
@@ -106,9 +109,26 @@ func (c *comparison) run(ctx context.Context) error {
 			}
 		}
 	}
+	if err := c.fitRoutes(); err != nil {
+		return err
+	}
 	c.plan.Adopted = len(c.adopt)
 	c.plan.Seal()
 	return nil
+}
+
+// fitRoutes returns an error if the routes of the document do not fit together, or not with others.
+func (c *comparison) fitRoutes() error {
+	items := c.changed[routesSection]
+	names := make([]string, len(items))
+	for i := range items {
+		names[i] = items[i].Key
+	}
+	name, err := c.o.fitRoutes(names)
+	if err == nil || name == "" {
+		return err
+	}
+	return c.document.List(routesSection).Item(name).Located(err)
 }
 
 // add adds a change to the plan.
@@ -173,13 +193,14 @@ func (k *describedKind[T]) creates(ctx context.Context, c *comparison, i *plan.I
 		return err
 	}
 	fields, state := k.differences(c, i, new(T), t)
-	if v := i.Value(clientSecret); v != nil && v.Open == "" {
-		fields = append(fields, plan.FieldChange{Field: clientSecret, Hidden: true})
+	if v := i.Value(k.secret); v != nil && v.Open == "" {
+		fields = append(fields, plan.FieldChange{Field: k.secret, Hidden: true})
 		state += string(c.o.parts.Keys.Hash(v.Texts[0]))
 	}
 	if i.Source != "" { // the plan does not show the key, and is for this one
 		state += " " + string(c.o.parts.Keys.Hash(i.Key))
 	}
+	c.changed[k.spec.Name] = append(c.changed[k.spec.Name], i)
 	change := plan.Change{Action: plan.Create, Section: k.spec.Name, Key: i.Shown(), Line: i.Line, Fields: fields, State: state}
 	c.add(change, func(ctx context.Context, o *Operations, a Actor, out *AppliedConfig) error {
 		t, secret, err := k.create(ctx, o, a, i, p)
@@ -252,6 +273,7 @@ func (k *describedKind[T]) updates(ctx context.Context, c *comparison, i *plan.I
 		return nil
 	}
 	delete(c.adopt, mark)
+	c.changed[k.spec.Name] = append(c.changed[k.spec.Name], i)
 	change := plan.Change{Action: plan.Update, Section: k.spec.Name, Key: i.Shown(), Line: i.Line, Fields: fields, State: state}
 	c.add(change, func(ctx context.Context, o *Operations, a Actor, out *AppliedConfig) error {
 		if hasFields {

@@ -124,6 +124,13 @@ func (d *draftStore) CreateRoute(
 	_ context.Context, r *access.Route, check func([]access.Route) error, _ ...audit.Event,
 ) error {
 	d.routes = append(d.routes, *r)
+	return d.checkRoutes(check)
+}
+
+func (d *draftStore) checkRoutes(check func([]access.Route) error) error {
+	if check == nil {
+		return nil
+	}
 	return check(d.routes)
 }
 
@@ -136,7 +143,7 @@ func (d *draftStore) UpdateRouteAt(
 			d.routes[i] = *r
 		}
 	}
-	return check(d.routes)
+	return d.checkRoutes(check)
 }
 
 // DeleteRouteAt removes a route from the draft.

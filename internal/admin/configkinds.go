@@ -17,7 +17,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/plan"
-	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 // configKind is one kind of thing in configuration documents.
@@ -55,6 +54,7 @@ type describedKind[T any] struct {
 	remove func(ctx context.Context, o *Operations, a Actor, t *T) error
 	// subjects returns what the guard of an update of a thing that stays as it is covers.
 	subjects func(t *T) []subject
+	secret   string // the member that refers to its secret, or ""
 	// extra plans a change that is not in the list of fields, such as a secret; nil if none is.
 	extra func(c *comparison, i *plan.Item, t *T) (*extraChange, error)
 }
@@ -166,11 +166,14 @@ func roleKind() configKind {
 	}
 }
 
+// routesSection is the name of the list of routes.
+const routesSection = "routes"
+
 func (o *Operations) routeKind() configKind {
 	fields := access.RouteFields()
 	return &describedKind[access.Route]{
 		spec: plan.Section{
-			Name: "routes", Noun: "route", Key: "name", KeyHelp: "The name, which no other route has.",
+			Name: routesSection, Noun: "route", Key: "name", KeyHelp: "The name, which no other route has.",
 			Members: plan.Members(fields, "name"),
 		},
 		read: ScopeRoutesRead, write: ScopeRoutesWrite,
@@ -221,51 +224,6 @@ func routeOf(r *Route) *access.Route {
 		return nil
 	}
 	return &r.Route
-}
-
-func webhookKind() configKind {
-	return &describedKind[webhook.Webhook]{
-		spec: plan.Section{
-			Name: "webhooks", Noun: "webhook", Key: "url", KeyHelp: "The address that receives the events.",
-			Members: plan.Members(webhook.Fields(), "url", "active"),
-		},
-		read: ScopeWebhooksRead, write: ScopeWebhooksWrite,
-		fields: webhook.Fields(),
-		list: func(ctx context.Context, o *Operations) ([]*webhook.Webhook, error) {
-			all, err := o.store.ListWebhooks(ctx)
-			return pointers(all), err
-		},
-		key:   func(w *webhook.Webhook) string { return w.URL },
-		mark:  func(w *webhook.Webhook) string { return string(w.ID) },
-		state: func(w *webhook.Webhook) string { return version(w.Version) },
-		remark: func(w *webhook.Webhook) string {
-			return "Its secret is not exported; a webhook that is created gets a new one."
-		},
-		create: func(
-			ctx context.Context, o *Operations, a Actor, i *plan.Item, p webhook.Patch,
-		) (*webhook.Webhook, *IssuedSecret, error) {
-			f, _ := field.Named(webhook.Fields(), "url")
-			if err := p.Set(f, i.Key); err != nil {
-				return nil, nil, err
-			}
-			w, err := o.CreateWebhook(ctx, a, p)
-			if err != nil {
-				return nil, nil, err
-			}
-			return w.Webhook, &IssuedSecret{Section: "webhooks", Key: w.Webhook.URL, Secret: w.Secret}, nil
-		},
-		update: func(
-			ctx context.Context, o *Operations, a Actor, w *webhook.Webhook, p webhook.Patch,
-		) (*webhook.Webhook, error) {
-			return o.UpdateWebhook(ctx, a, string(w.ID), p, w.Version)
-		},
-		subjects: func(*webhook.Webhook) []subject {
-			return []subject{ofScopes(string(ScopeAuditRead))}
-		},
-		remove: func(ctx context.Context, o *Operations, a Actor, w *webhook.Webhook) error {
-			return only(o.DeleteWebhook(ctx, a, string(w.ID), w.Version))
-		},
-	}
 }
 
 // only returns the error of an operation.

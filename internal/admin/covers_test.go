@@ -45,7 +45,14 @@ func actingRoles() []string {
 
 func newHierarchy(t *testing.T) *hierarchy {
 	t.Helper()
-	h := &hierarchy{world: newWorld(t), people: map[string]*identity.User{}, clients: map[string]*client.Client{}}
+	return newHierarchyIn(newWorld(t))
+}
+
+// newHierarchyIn returns a hierarchy in a world that has none.
+func newHierarchyIn(w *world) *hierarchy {
+	t := w.t
+	t.Helper()
+	h := &hierarchy{world: w, people: map[string]*identity.User{}, clients: map[string]*client.Client{}}
 	cli := admin.CommandLine()
 	for name, scopes := range map[string][]string{
 		"helpdesk": {"admin:users:read", "admin:users:write", "admin:sessions:read", "admin:sessions:write"},

@@ -71,12 +71,12 @@ func (s *routeSet) describe(r *access.Route) *Route {
 
 // find returns the route with that id, name or address.
 func (s *routeSet) find(ref string) (*access.Route, error) {
+	if i := slices.IndexFunc(s.all, func(r access.Route) bool { return r.ID == ref }); i >= 0 {
+		return &s.all[i], nil
+	}
 	var found []*access.Route
 	for i := range s.all {
 		r := &s.all[i]
-		if r.ID == ref {
-			return r, nil
-		}
 		d := s.describe(r)
 		if strings.EqualFold(d.Name, ref) || d.Address == ref || d.Domain != "" && d.Domain+"/"+d.Version == ref {
 			found = append(found, r)
@@ -162,7 +162,7 @@ func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*R
 	out.Warnings = o.routeWarnings(ctx, r)
 	ev := routeEvent(a, audit.RouteCreated, out, now)
 	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
-	return out, o.store.CreateRoute(ctx, r, s.check(r.ID), ev)
+	return out, o.store.CreateRoute(ctx, r, o.routeCheck(s, r.ID), ev)
 }
 
 // UpdateRoute changes fields of a route. Running servers follow within a second.
@@ -225,7 +225,7 @@ func (o *Operations) updateRoute(
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
-	err = o.store.UpdateRouteAt(ctx, version, old, &r, s.check(r.ID), ev)
+	err = o.store.UpdateRouteAt(ctx, version, old, &r, o.routeCheck(s, r.ID), ev)
 	out.Revision = r.Revision
 	return out, err
 }
@@ -281,6 +281,56 @@ func (s *routeSet) validate(r *access.Route) (*Route, error) {
 	}
 	r.Host = compiled.Route().Host
 	return s.describe(r), nil
+}
+
+// routeCheck returns what judges a change of one route by all routes, or nil where a whole document
+// is judged at once; see fitRoutes.
+func (o *Operations) routeCheck(s *routeSet, changed string) func([]access.Route) error {
+	if o.draft || o.together {
+		return nil
+	}
+	return s.check(changed)
+}
+
+// fitRoutes judges changes of several stored routes by all routes as they are after them. It
+// returns the name of the first one that does not fit those before it, and why.
+func (o *Operations) fitRoutes(changed []string) (name string, err error) {
+	if len(changed) == 0 {
+		return "", nil
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return "", err
+	}
+	own := make(map[string]*access.Compiled, len(changed))
+	for _, name := range changed {
+		own[name] = nil
+	}
+	at := map[string][]*access.Compiled{} // by their addresses
+	for i := range s.all {
+		c, err := access.Compile(s.all[i], s.options)
+		if err != nil {
+			continue // it is not used, so that nothing collides with it
+		}
+		if _, is := own[c.Route().Name]; is && !s.all[i].FromFile() {
+			own[c.Route().Name] = c
+			continue
+		}
+		at[c.Address()] = append(at[c.Address()], c)
+	}
+	for _, name := range changed {
+		c := own[name]
+		if c == nil {
+			continue
+		}
+		for _, other := range at[c.Address()] {
+			if _, err := access.NewTable([]*access.Compiled{other, c}); err != nil {
+				return name, err
+			}
+		}
+		at[c.Address()] = append(at[c.Address()], c)
+	}
+	return "", nil
 }
 
 // check returns a function that judges a change of one route by all routes as they will be.

@@ -165,7 +165,11 @@ func (o *Operations) roleWarnings(ctx context.Context, roles []string) ([]Warnin
 
 // scopeWarnings returns a warning for each scope that is not defined.
 func (o *Operations) scopeWarnings(names []string) []Warning {
-	return unknown(WarnUnknownScope, names, slices.Sorted(maps.Keys(o.store.Scopes())))
+	known := o.store.Scopes()
+	if !slices.ContainsFunc(names, func(name string) bool { return known[name] == nil }) {
+		return nil
+	}
+	return unknown(WarnUnknownScope, names, slices.Sorted(maps.Keys(known)))
 }
 
 // unknown returns a warning for each name that is not known.

@@ -122,6 +122,14 @@ func (o *Operations) CreateWebhook(ctx context.Context, a Actor, p webhook.Patch
 	if err := o.authorize(a, ScopeWebhooksWrite); err != nil {
 		return nil, err
 	}
+	return o.createWebhook(ctx, a, p, "")
+}
+
+// createWebhook creates a webhook for an actor that may do so, with a secret that its owner has
+// chosen, or with a random one.
+func (o *Operations) createWebhook(
+	ctx context.Context, a Actor, p webhook.Patch, chosen string,
+) (*CreatedWebhook, error) {
 	now := o.parts.Now()
 	w := &webhook.Webhook{
 		ID:        webhook.ID(secret.NewID(now)),
@@ -138,10 +146,23 @@ func (o *Operations) CreateWebhook(ctx context.Context, a Actor, p webhook.Patch
 		return nil, err
 	}
 	out := &CreatedWebhook{Webhook: w}
-	out.Secret, w.Secret = o.parts.WebhookKeys.New(w.ID)
+	if err := o.sealSecret(out, chosen); err != nil {
+		return nil, err
+	}
 	ev := o.webhookEvent(a, audit.WebhookCreated, w, now)
 	ev.Detail["events"] = strings.Join(w.Events, " ")
 	return out, o.store.CreateWebhook(ctx, w, ev)
+}
+
+// sealSecret sets the secret of a webhook: the one that its owner has chosen, or a random one for
+// "".
+func (o *Operations) sealSecret(c *CreatedWebhook, chosen string) (err error) {
+	if c.Secret = chosen; chosen == "" {
+		c.Secret, c.Webhook.Secret = o.parts.WebhookKeys.New(c.Webhook.ID)
+		return nil
+	}
+	c.Webhook.Secret, err = o.parts.WebhookKeys.Seal(c.Webhook.ID, chosen)
+	return err
 }
 
 // UpdateWebhook changes fields of a webhook, if its version is still the given one; 0 means any.
@@ -223,6 +244,14 @@ func (o *Operations) RotateWebhookSecret(
 	if overlap > maxOverlap {
 		return nil, fault.InvalidField("overlap", "the former secret can sign for at most 7 days more")
 	}
+	return o.replaceWebhookSecret(ctx, a, ref, "", overlap)
+}
+
+// replaceWebhookSecret sets another secret of a webhook for an actor that may do so: one that its
+// owner has chosen, or a random one.
+func (o *Operations) replaceWebhookSecret(
+	ctx context.Context, a Actor, ref, chosen string, overlap time.Duration,
+) (*CreatedWebhook, error) {
 	old, err := o.webhook(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -237,7 +266,9 @@ func (o *Operations) RotateWebhookSecret(
 	if overlap > 0 {
 		w.Previous, w.PreviousUntil = old.Secret, now.Add(overlap)
 	}
-	out.Secret, w.Secret = o.parts.WebhookKeys.New(w.ID)
+	if err := o.sealSecret(out, chosen); err != nil {
+		return nil, err
+	}
 	w.UpdatedAt = now
 	ev := o.webhookEvent(a, audit.WebhookSecretRotated, &w, now)
 	ev.Detail["overlap"] = overlap.String()

@@ -313,6 +313,7 @@ type bucket struct {
 	client *s3.Client
 	name   string
 	prefix string // ends in a slash, or is ""
+	now    func() time.Time
 }
 
 // openBucket returns the place of BUCKET/PREFIX. What ends in .backup is a file.
@@ -355,7 +356,7 @@ func openBucket(e *env, rest string) (backupPlace, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return &bucket{c, name, prefix}, file, nil
+	return &bucket{c, name, prefix, e.now}, file, nil
 }
 
 // String returns the address.
@@ -364,9 +365,36 @@ func (b *bucket) String() string { return "s3://" + b.name + "/" + b.prefix }
 // Room returns that it is unknown.
 func (b *bucket) Room() int64 { return -1 }
 
+const (
+	// staleUpload is the age from which nothing uploads any more: a backup takes a day at most, and
+	// clocks differ.
+	staleUpload = 25 * time.Hour
+	sweepTime   = time.Minute // in which uploads that others have left are looked for
+)
+
+// abortStale aborts what killed runs have left of their uploads, of files with the names of backups
+// or with a given one: the server charges for the parts until somebody does.
+func (b *bucket) abortStale(ctx context.Context, own string) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTime)
+	defer cancel()
+	all, err := b.client.Uploads(ctx, b.prefix)
+	if err != nil {
+		return err
+	}
+	for _, u := range all {
+		name := strings.TrimPrefix(u.Key, b.prefix)
+		if !backup.IsName(name) && name != own || u.Initiated.IsZero() || b.now().Sub(u.Initiated) < staleUpload {
+			continue
+		}
+		err = errors.Join(err, b.client.Abort(ctx, u))
+	}
+	return err
+}
+
 // Put uploads a file. The server has checked the hash of each part, so that only the size is left
 // to check. A file of another size is deleted; if the size cannot be asked, the file counts.
 func (b *bucket) Put(ctx context.Context, name string, write func(io.Writer) error, _ func() string) error {
+	_ = b.abortStale(ctx, name) // the next run tries again, and doctor says why it cannot
 	n := &counter64{}
 	err := b.client.Put(ctx, b.prefix+name, func(w io.Writer) error { return write(io.MultiWriter(w, n)) })
 	if errors.Is(err, s3.ErrExists) {
@@ -449,6 +477,12 @@ func (b *bucket) look(ctx context.Context, f backup.File) (backup.File, error) {
 
 // Check lists the bucket.
 func (b *bucket) Check(ctx context.Context) error { return b.client.Check(ctx, b.prefix) }
+
+// CheckUploads returns why uploads that killed runs have left cannot be found, or nil.
+func (b *bucket) CheckUploads(ctx context.Context) error {
+	_, err := b.client.Uploads(ctx, b.prefix)
+	return err
+}
 
 func (b *bucket) part(ctx context.Context, key string, offset, length int64) ([]byte, error) {
 	r, err := b.client.Get(ctx, key, offset, length)

@@ -136,6 +136,8 @@ func TestNewestBackup(t *testing.T) {
 	}
 }
 
+const fakePart = 1 << 20 // bytes of a part
+
 // fakeBucket returns a bucket whose server answers requests by intercept unless it returns false.
 func fakeBucket(t *testing.T, intercept func(w http.ResponseWriter, r *http.Request) bool) *bucket {
 	t.Helper()
@@ -153,9 +155,10 @@ func fakeBucket(t *testing.T, intercept func(w http.ResponseWriter, r *http.Requ
 		Secret:   "the-secret-of-the-bucket",
 		HTTP:     fake.Client(),
 		Now:      time.Now,
+		Part:     fakePart,
 	})
 	testkit.Must(t, err)
-	return &bucket{client: c, name: "safe"}
+	return &bucket{client: c, name: "safe", now: time.Now}
 }
 
 // put uploads a file that is no backup.
@@ -221,6 +224,70 @@ func TestUploadOfUnknownSize(t *testing.T) {
 		err := b.put(t, "a.backup")
 		testkit.Equal(t, "failed with size "+size, err != nil, size != "")
 		testkit.Equal(t, "deleted with size "+size, deleted, size != "")
+	}
+}
+
+// A killed run leaves an upload behind. A later one aborts it once nothing can be uploading any
+// more, and leaves alone what is not a backup of its own prefix. A server that lists no uploads
+// stops no backup.
+func TestUploadsOfKilledRuns(t *testing.T) {
+	refused := false
+	b := fakeBucket(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if refused && r.Method == http.MethodGet && r.URL.Query().Has("uploads") {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	})
+	b.prefix = "shop/"
+	testkit.Must(t, b.put(t, "gatehouse-20200101T000000Z-00000000.backup")) // makes the bucket
+	stale := []string{"shop/gatehouse-20200101T000000Z-0000abcd.backup", "shop/chosen.backup"}
+	others := []string{
+		"shop/notes", "shop/other.backup", "shop/of/gatehouse-20200101T000000Z-0000abcd.backup",
+		"shop2/gatehouse-20200101T000000Z-0000abcd.backup",
+	}
+	for _, key := range append(stale, others...) {
+		const killed = "the process was killed"
+		func() {
+			defer func() {
+				if v := recover(); v != killed {
+					t.Errorf("the upload ended with %v", v)
+				}
+			}()
+			_ = b.client.Put(t.Context(), key, func(w io.Writer) error {
+				_, err := w.Write(make([]byte, fakePart+1))
+				testkit.Must(t, err)
+				panic(killed)
+			})
+		}()
+	}
+	left := func() (keys []string) {
+		all, err := b.client.Uploads(t.Context(), "")
+		testkit.Must(t, err)
+		for _, u := range all {
+			keys = append(keys, u.Key)
+		}
+		slices.Sort(keys)
+		return keys
+	}
+	began := time.Now()
+	for _, run := range []struct {
+		name    string
+		refused bool
+		later   time.Duration
+		want    []string
+	}{
+		{"a day later", false, 24 * time.Hour, append(slices.Clone(stale), others...)},
+		{"without the right to list them", true, 26 * time.Hour, append(slices.Clone(stale), others...)},
+		{"two days later", false, 48 * time.Hour, others},
+	} {
+		refused = run.refused
+		b.now = func() time.Time { return began.Add(run.later) }
+		testkit.Must(t, b.client.Delete(t.Context(), "shop/chosen.backup"))
+		testkit.Must(t, b.put(t, "chosen.backup"))
+		testkit.Equal(t, run.name+": doctor finds them", b.CheckUploads(t.Context()) == nil, !run.refused)
+		refused = false
+		testkit.Equal(t, run.name, left(), slices.Sorted(slices.Values(run.want)))
 	}
 }
 

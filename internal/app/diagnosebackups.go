@@ -54,6 +54,11 @@ func (d *diagnosis) backups(ctx context.Context, db *store.DB) {
 	if err != nil {
 		out.Err = err.Error()
 	}
+	if at, ok := place.(*bucket); ok && err == nil {
+		if err := at.CheckUploads(bounded); err != nil {
+			out.UploadsErr = err.Error()
+		}
+	}
 	if file := sqliteFile(d.cfg); file != "" && !out.Bucket {
 		out.SameDisk = sameDisk(filepath.Dir(file), p.Place)
 	}

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"syscall"
 
@@ -52,15 +55,47 @@ func fileSystem(path string) string {
 	if unix.Statfs(path, &s) != nil {
 		return ""
 	}
+	return fileSystemName(int64(s.Type)&math.MaxUint32, func() string { return mountOf(path) })
+}
+
+const (
+	lustreMagic = 0x0bd00bd0
+	vboxMagic   = 0x786f4256
+)
+
+// fileSystemName returns the name of a type of file system by the number that statfs returns, or
+// "". What FUSE serves is said by the mount alone.
+func fileSystemName(magic int64, mount func() string) string {
+	if magic == unix.FUSE_SUPER_MAGIC {
+		return cmp.Or(mount(), "fuse")
+	}
 	return map[int64]string{
 		unix.NFS_SUPER_MAGIC:       "nfs",
 		unix.CIFS_SUPER_MAGIC:      "cifs",
+		unix.SMB_SUPER_MAGIC:       "smb",
 		unix.SMB2_SUPER_MAGIC:      "smb2",
 		unix.V9FS_MAGIC:            "9p",
-		unix.FUSE_SUPER_MAGIC:      "fuse",
+		unix.AFS_SUPER_MAGIC:       "afs",
+		unix.AFS_FS_MAGIC:          "afs",
+		unix.CEPH_SUPER_MAGIC:      "ceph",
+		unix.CODA_SUPER_MAGIC:      "coda",
+		unix.NCP_SUPER_MAGIC:       "ncp",
+		lustreMagic:                "lustre",
+		vboxMagic:                  "vboxsf",
 		unix.OVERLAYFS_SUPER_MAGIC: "overlay",
 		unix.TMPFS_MAGIC:           "tmpfs",
-	}[int64(s.Type)]
+	}[magic]
+}
+
+// mountOf returns the type of the mount where path lies, such as fuse.sshfs, or "".
+func mountOf(path string) string {
+	var s unix.Stat_t
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || unix.Stat(path, &s) != nil {
+		return ""
+	}
+	dev := uint64(s.Dev) //nolint:unconvert // narrower on some machines
+	return mountType(string(mounts), fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev)))
 }
 
 // clockUnsynchronized reports whether the system says that nothing sets its clock.

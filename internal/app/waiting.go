@@ -31,6 +31,9 @@ type starter struct {
 
 // once opens the database and makes the server.
 func (x *starter) once(ctx context.Context) (*server, error) {
+	if err := checkPlacement(x.cfg, x.log); err != nil {
+		return nil, err
+	}
 	p, err := openPartsWith(ctx, x.env, x.cfg, store.Options{
 		Report: func(err error) { x.log.Error("background task failed", "error", err) },
 		Notice: func(text string) { x.log.Warn(text) },

@@ -34,6 +34,11 @@ func examineBackups(f *Facts, s *findings) {
 			"The server tries again by itself. Repair the cause, then try it at once: gatehouse backup")
 	}
 	examineBackupAge(f, s)
+	if b.UploadsErr != "" {
+		s.note("uploads", "What a crash leaves of an upload cannot be found in the bucket: "+b.UploadsErr+".",
+			"Its parts are charged for. Allow the access key s3:ListBucketMultipartUploads, "+
+				"or let a rule of the bucket abort incomplete uploads after two days.")
+	}
 	if b.Bucket && !b.Encrypted {
 		s.warn("encrypted", "Backups in the bucket are not encrypted: who can read it has everybody's "+
 			"password hash and personal data.", "Set BACKUP_RECIPIENTS to a public key of age, and keep the private key elsewhere.")

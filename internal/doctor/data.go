@@ -62,18 +62,7 @@ func examineSQLite(d *Database, s *findings) {
 		s.note("unchecked", "The database file is large, so that it was not checked for damage.",
 			"Check it when there is time: sqlite3 FILE 'PRAGMA quick_check'")
 	}
-	switch d.FileSystem {
-	case "nfs", "cifs", "smb2", "9p", "virtiofs", "fuse":
-		s.problem("file-system", "The database file is on "+d.FileSystem+", where SQLite's locks and "+
-			"shared memory are not reliable.",
-			"Move it to a local disk, or use PostgreSQL.")
-	case "overlay":
-		s.warn("file-system", "The database file is in the container's own layer: it is gone when the "+
-			"container is removed.", "Mount a volume for it.")
-	case "tmpfs":
-		s.warn("file-system", "The database file is in memory (tmpfs): it is gone when the machine "+
-			"restarts.", "Move it to a disk.")
-	}
+	examineFileSystem(d, s)
 	if d.Litestream && !d.External {
 		s.problem("litestream", "Litestream replicates this database, but the server copies the "+
 			"write-ahead log itself.",
@@ -87,6 +76,26 @@ func examineSQLite(d *Database, s *findings) {
 	if d.WAL > largeLog {
 		s.warn("wal", fmt.Sprintf("The write-ahead log has %s.", bytes(d.WAL)),
 			"Look for a program that reads the database for a long time, such as a backup or sqlite3.")
+	}
+}
+
+func examineFileSystem(d *Database, s *findings) {
+	switch PlacementOf(d.FileSystem) {
+	case NetworkPlacement:
+		s.problem("file-system", "The database file is on "+d.FileSystem+", a network file system, where SQLite's "+
+			"locks and shared memory do not work between machines: in production the server does not start.",
+			"Move it to a local disk, or use PostgreSQL.")
+	case SharedPlacement:
+		s.warn("file-system", "The database file is on "+d.FileSystem+", where SQLite's locks and shared memory "+
+			"may not be reliable.", "Move it to a local disk, or use PostgreSQL.")
+	}
+	switch d.FileSystem {
+	case "overlay":
+		s.warn("file-system", "The database file is in the container's own layer: it is gone when the "+
+			"container is removed.", "Mount a volume for it.")
+	case "tmpfs":
+		s.warn("file-system", "The database file is in memory (tmpfs): it is gone when the machine "+
+			"restarts.", "Move it to a disk.")
 	}
 }
 

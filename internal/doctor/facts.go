@@ -134,6 +134,8 @@ type Backups struct {
 	Failures  int       // attempts in a row that failed since
 	LastError string
 	SameDisk  bool // the place is on the disk of the database
+	// UploadsErr is why uploads that a crash has broken off cannot be found in the bucket, or "".
+	UploadsErr string
 }
 
 // MasterKey says how good SECRET_KEY is.

@@ -43,6 +43,8 @@ type List struct {
 	Section *Section
 	Line    int
 	Items   []Item
+
+	index map[string]int // of items, by their keys
 }
 
 // Item describes one thing.
@@ -84,12 +86,11 @@ func (i *Item) Shown() string {
 
 // Item returns the item with that key, or nil.
 func (l *List) Item(key string) *Item {
-	for i := range l.Items {
-		if l.Items[i].Key == key {
-			return &l.Items[i]
-		}
+	i, ok := l.index[key]
+	if !ok {
+		return nil
 	}
-	return nil
+	return &l.Items[i]
 }
 
 // List returns the list of a section, or nil if the document has none.
@@ -406,7 +407,7 @@ func ValidLabel(s string) bool {
 
 // list reads the list of a section.
 func (r *reader) list(n *yaml.Node, s *Section) (List, error) {
-	l := List{Section: s, Line: n.Line}
+	l := List{Section: s, Line: n.Line, index: map[string]int{}}
 	switch {
 	case isNull(n):
 		return l, at(n.Line, "%s has no value; write [] for none, or leave the name out to leave them alone", s.Name)
@@ -415,7 +416,6 @@ func (r *reader) list(n *yaml.Node, s *Section) (List, error) {
 	case n.Kind != yaml.SequenceNode:
 		return l, at(n.Line, "%s must be a list, with a dash before each entry", s.Name)
 	}
-	lines := map[string]int{}
 	for _, node := range n.Content {
 		if r.items++; r.items > maxItems {
 			return l, at(node.Line, "a document has at most %d entries", maxItems)
@@ -424,10 +424,11 @@ func (r *reader) list(n *yaml.Node, s *Section) (List, error) {
 		if err != nil {
 			return l, err
 		}
-		if first, twice := lines[item.Key]; twice {
-			return l, at(item.Line, "the %s %s is there twice; the first time in line %d", s.Noun, clip(item.Shown()), first)
+		if first, twice := l.index[item.Key]; twice {
+			return l, at(item.Line, "the %s %s is there twice; the first time in line %d",
+				s.Noun, clip(item.Shown()), l.Items[first].Line)
 		}
-		lines[item.Key] = item.Line
+		l.index[item.Key] = len(l.Items)
 		l.Items = append(l.Items, item)
 	}
 	return l, nil

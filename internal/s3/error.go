@@ -64,8 +64,8 @@ func (e *Error) hint() string {
 	case e.Code == "ExpiredToken", e.Code == "InvalidToken":
 		return "AWS_SESSION_TOKEN is not valid any more"
 	case e.Status == http.StatusForbidden:
-		return "the access key needs s3:ListBucket of the bucket, and s3:GetObject, s3:PutObject, " +
-			"s3:DeleteObject and s3:AbortMultipartUpload of its objects"
+		return "the access key needs s3:ListBucket and s3:ListBucketMultipartUploads of the bucket, and " +
+			"s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload of its objects"
 	case e.Code == "NoSuchBucket":
 		return "create the bucket"
 	}

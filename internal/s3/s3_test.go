@@ -149,6 +149,31 @@ func TestListPages(t *testing.T) {
 	testkit.Equal(t, "the last object", all[1000], s3.Object{Key: "many/1000", Size: 1})
 }
 
+// TestUploads lists more uploads than a page has, several of one key among them, and aborts one.
+func TestUploads(t *testing.T) {
+	s := newStrict(t)
+	for i := range 1001 {
+		s.uploads[fmt.Sprintf("id+/%04d=", i)] = &pending{key: fmt.Sprintf("p/%d", i/2), begun: now.Add(-time.Duration(i) * time.Minute)}
+	}
+	s.uploads["other"] = &pending{key: "q", begun: now}
+	c := client(t, s.URL)
+	all, err := c.Uploads(t.Context(), "p/")
+	testkit.Must(t, err)
+	testkit.Equal(t, "uploads", len(all), 1001)
+	ids := map[string]bool{}
+	for _, u := range all {
+		ids[u.ID] = true
+		if u.ID == "id+/0003=" {
+			testkit.Equal(t, "the upload", u, s3.Upload{Key: "p/1", ID: u.ID, Initiated: now.Add(-3 * time.Minute)})
+		}
+	}
+	testkit.Equal(t, "different uploads", len(ids), 1001)
+	for range 2 { // the second time, it has ended
+		testkit.Must(t, c.Abort(t.Context(), s3.Upload{Key: "p/1", ID: "id+/0003="}))
+	}
+	testkit.Equal(t, "open uploads", s.open(), 1001)
+}
+
 // TestUploadFails breaks uploads in every way: there is no object then, and no part is left.
 func TestUploadFails(t *testing.T) {
 	broken := errors.New("the disk is full")

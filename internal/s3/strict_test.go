@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // as S3 does
@@ -50,6 +51,7 @@ type object struct {
 type pending struct {
 	key, meta string
 	parts     map[int][]byte
+	begun     time.Time
 }
 
 func newStrict(t *testing.T) *strictServer {
@@ -293,6 +295,8 @@ func (s *strictServer) answer(w http.ResponseWriter, r *http.Request, key string
 	switch {
 	case r.Method == http.MethodGet && key == "" && q.Get("list-type") == "2":
 		s.list(w, q)
+	case r.Method == http.MethodGet && key == "" && q.Has("uploads"):
+		s.listUploads(w, q)
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:
 		o := s.objects[key]
 		if o == nil {
@@ -313,7 +317,7 @@ func (s *strictServer) answer(w http.ResponseWriter, r *http.Request, key string
 		s.create(w, r, key, &object{body, r.Header.Get("X-Amz-Meta-Gatehouse-Upload")})
 	case r.Method == http.MethodPost && q.Has("uploads"):
 		id := fmt.Sprintf("upload/%d+=", len(s.uploads)+1)
-		s.uploads[id] = &pending{key, r.Header.Get("X-Amz-Meta-Gatehouse-Upload"), map[int][]byte{}}
+		s.uploads[id] = &pending{key, r.Header.Get("X-Amz-Meta-Gatehouse-Upload"), map[int][]byte{}, now}
 		_, _ = fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
 	case r.Method == http.MethodPost && q.Has("uploadId"):
 		s.complete(w, r, q.Get("uploadId"), body)
@@ -352,6 +356,38 @@ func (s *strictServer) list(w http.ResponseWriter, q url.Values) {
 			break
 		}
 		page.Contents = append(page.Contents, content{key, len(s.objects[key].data)})
+	}
+	_ = xml.NewEncoder(w).Encode(page)
+}
+
+func (s *strictServer) listUploads(w http.ResponseWriter, q url.Values) {
+	type upload struct{ Key, UploadId, Initiated string }
+	var page struct {
+		XMLName            xml.Name `xml:"ListMultipartUploadsResult"`
+		Upload             []upload
+		IsTruncated        bool
+		NextKeyMarker      string
+		NextUploadIdMarker string
+	}
+	var all []upload
+	for id, u := range s.uploads {
+		if strings.HasPrefix(u.key, q.Get("prefix")) {
+			all = append(all, upload{u.key, id, u.begun.Format("2006-01-02T15:04:05.000Z")})
+		}
+	}
+	slices.SortFunc(all, func(x, y upload) int {
+		return cmp.Or(strings.Compare(x.Key, y.Key), strings.Compare(x.UploadId, y.UploadId))
+	})
+	for _, u := range all {
+		if after := cmp.Or(strings.Compare(u.Key, q.Get("key-marker")), strings.Compare(u.UploadId, q.Get("upload-id-marker"))); after <= 0 {
+			continue
+		}
+		if len(page.Upload) == 1000 {
+			last := page.Upload[999]
+			page.IsTruncated, page.NextKeyMarker, page.NextUploadIdMarker = true, last.Key, last.UploadId
+			break
+		}
+		page.Upload = append(page.Upload, u)
 	}
 	_ = xml.NewEncoder(w).Encode(page)
 }

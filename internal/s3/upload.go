@@ -223,12 +223,7 @@ func (u *upload) abort() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), abortTimeout)
 	defer cancel()
-	_, err := u.c.answer(ctx, request{
-		method: http.MethodDelete,
-		key:    u.key,
-		query:  url.Values{"uploadId": {u.id}},
-	}, nil)
-	if err != nil && !missing(err) {
+	if err := u.c.Abort(ctx, Upload{Key: u.key, ID: u.id}); err != nil {
 		return fmt.Errorf("the parts of the upload that failed are still there: %w", err)
 	}
 	return nil

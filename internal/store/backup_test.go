@@ -350,12 +350,17 @@ func TestBackupKeepsMigrationsOut(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), storetest.Postgres(t), sqldb.Options{Readers: 4})
 	testkit.Must(t, err)
 	defer func() { testkit.Must(t, db.Close()) }()
-	try := fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d)", int64(sqldb.MigrationLock))
-	var free bool
+	try := fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d, hashtext(current_schema()))", sqldb.SchemaLock)
+	earlier := fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d)", int64(sqldb.MigrationLock))
+	var free, freeEarlier bool
 	testkit.Must(t, sqldb.ReadSnapshot(t.Context(), db, sqldb.SnapshotOptions{}, func(sqldb.Snapshot) error {
+		if err := db.Row(t.Context(), earlier).Scan(&freeEarlier); err != nil {
+			return err
+		}
 		return db.Row(t.Context(), try).Scan(&free)
 	}))
 	testkit.Equal(t, "a migration can begin", free, false)
+	testkit.Equal(t, "a migration of an earlier release can begin", freeEarlier, false)
 	ended := make(chan error, 1)
 	testkit.Must(t, db.Write(t.Context(), func(tx sqldb.Tx) error {
 		testkit.Must(t, tx.Row(t.Context(), try).Scan(&free))

@@ -62,11 +62,17 @@ func (m *memory) start() {
 }
 
 // bump increases a topic's seq, by which other processes notice the change, and wakes them at
-// commit. It returns the new seq. The row stays locked until the commit, so that changes of a
-// topic come one after another.
-func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, err error) {
-	v, err := bumpMarked(ctx, tx, topic, by)
-	return v.seq, err
+// commit. The row stays locked until the commit, so that changes of a topic come one after another.
+func bump(ctx context.Context, tx sqldb.Tx, topic string) error {
+	t, ok := tx.(*togetherTx)
+	if ok {
+		t.changed(topic)
+	}
+	if ok && !t.first("changes "+topic) {
+		return nil
+	}
+	_, err := bumpMarked(ctx, tx, topic, 1)
+	return err
 }
 
 // A state is the number of a topic, with the mark that only one history has at that number.
@@ -75,7 +81,7 @@ type state struct {
 	mark string
 }
 
-// bumpMarked does what bump does, and returns the new mark as well.
+// bumpMarked increases a topic's seq as bump does, and returns the new state.
 func bumpMarked(ctx context.Context, tx sqldb.Tx, topic string, by int) (v state, err error) {
 	v.mark = secret.NewID(time.Now())
 	err = tx.Row(ctx, "UPDATE changes SET seq = seq + $1, mark = $2 WHERE topic = $3 RETURNING seq", by, v.mark, topic).
@@ -183,8 +189,7 @@ func (d *DB) wakeFollower() {
 // committed updates memory with a change by this process, before the changing method returns. The
 // change stands even if that fails: the failure is reported, and the follower repeats it.
 func (d *DB) committed(ctx context.Context) {
-	if d.nested {
-		d.reloadDefinitions(ctx)
+	if d.nested { // what it changes is in memory, or waits for settle
 		return
 	}
 	if err := d.refreshWithin(context.WithoutCancel(ctx), commitTimeout); err != nil {

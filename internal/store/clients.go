@@ -149,7 +149,7 @@ func (d *DB) changeClients(
 	ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) ([]oauth.Revocation, error),
 ) error {
 	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := bump(ctx, tx, TopicClients, 1); err != nil {
+		if err := bump(ctx, tx, TopicClients); err != nil {
 			return nil, err
 		}
 		return f(tx)

@@ -68,16 +68,27 @@ func (r guardRows) SessionUser(ctx context.Context, id string) (user string, err
 
 // RoleScopes returns the scopes of all roles by their names.
 func (r guardRows) RoleScopes(ctx context.Context) (map[string][]string, error) {
+	t, together := r.tx.(*togetherTx)
+	if together && t.roles != nil {
+		return t.roles, nil
+	}
 	roles, err := readRoles(ctx, r.tx)
 	out := make(map[string][]string, len(roles))
 	for name, role := range roles {
 		out[name] = role.Scopes
+	}
+	if together && err == nil {
+		t.roles = out
 	}
 	return out, err
 }
 
 // ScopeRules returns what all scopes require, by their names.
 func (r guardRows) ScopeRules(ctx context.Context) (map[string]audit.ScopeRule, error) {
+	t, together := r.tx.(*togetherTx)
+	if together && t.rules != nil {
+		return t.rules, nil
+	}
 	out := map[string]audit.ScopeRule{}
 	err := each(ctx, r.tx, func(row sqldb.Row) error {
 		var name string
@@ -86,5 +97,8 @@ func (r guardRows) ScopeRules(ctx context.Context) (map[string]audit.ScopeRule, 
 		out[name] = rule
 		return err
 	}, "SELECT name, requires, role FROM scopes")
+	if together && err == nil {
+		t.rules = out
+	}
 	return out, err
 }

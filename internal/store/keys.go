@@ -50,7 +50,7 @@ func (d *DB) ClientAlgorithms(ctx context.Context) ([]string, error) {
 // another, and each statement sees the changes before it.
 func (d *DB) changeKeys(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
-		if _, err := bump(ctx, tx, TopicKeys, 1); err != nil {
+		if err := bump(ctx, tx, TopicKeys); err != nil {
 			return err
 		}
 		return f(tx)

@@ -293,6 +293,10 @@ func (d *DB) withRevocations(
 }
 
 func appendRevocations(ctx context.Context, tx sqldb.Tx, revoked []oauth.Revocation) error {
+	if t, ok := tx.(*togetherTx); ok {
+		t.revoked = append(t.revoked, revoked...)
+		return nil
+	}
 	if len(revoked) == 0 {
 		return nil
 	}

@@ -56,8 +56,7 @@ func (d *DB) seedRoles(ctx context.Context) error {
 		if changed == 0 {
 			return nil
 		}
-		_, err := bump(ctx, tx, TopicRoles, 1)
-		return err
+		return bump(ctx, tx, TopicRoles)
 	})
 }
 
@@ -84,16 +83,22 @@ func readRoles(ctx context.Context, c sqldb.Conn) (map[string]*identity.Role, er
 	return all, err
 }
 
-func (d *DB) changeRoles(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
+// changeRoles does for roles what changeScopes does for scopes.
+func (d *DB) changeRoles(
+	ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error, show func(map[string]*identity.Role),
+) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if err := lockAdmins(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := bump(ctx, tx, TopicRoles, 1); err != nil {
+		if err := bump(ctx, tx, TopicRoles); err != nil {
 			return err
 		}
 		return f(tx)
 	})
+	if err == nil && d.nested {
+		show(d.RoleDefinitions())
+	}
 	if err == nil {
 		d.committed(ctx)
 	}
@@ -114,7 +119,7 @@ func (d *DB) CreateRole(ctx context.Context, r *identity.Role, ev ...audit.Event
 			err = fault.New(fault.Conflict, "there is a role %q already", r.Name)
 		}
 		return err
-	})
+	}, func(all map[string]*identity.Role) { all[custom.Name] = &custom })
 }
 
 // UpdateRole stores the description and the scopes of a role where they differ in new and old. A
@@ -141,7 +146,7 @@ func (d *DB) UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audi
 		}
 		n, err := roleTable.update(ctx, tx, old, &next)
 		return requireOne(n, err, "role")
-	})
+	}, func(all map[string]*identity.Role) { all[next.Name] = &next })
 }
 
 // DeleteRole deletes a role that nobody has. It returns Conflict with admin.ReasonHeld for one that
@@ -168,7 +173,7 @@ func (d *DB) DeleteRoleAt(ctx context.Context, version int64, name string, ev ..
 			return fault.New(fault.Denied, "the role %s belongs to the system and cannot be deleted", name)
 		}
 		return requireOne(0, err, "role")
-	})
+	}, func(all map[string]*identity.Role) { delete(all, name) })
 }
 
 // roleFree returns Conflict with admin.ReasonHeld if a user or a client has a role, or a scope

@@ -93,7 +93,7 @@ func (d *DB) changeRoutes(
 	ctx context.Context, check func([]access.Route) error, ev []audit.Event, f func(tx sqldb.Tx) error,
 ) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
-		if _, err := bump(ctx, tx, TopicRoutes, 1); err != nil {
+		if err := bump(ctx, tx, TopicRoutes); err != nil {
 			return err
 		}
 		if err := f(tx); err != nil || check == nil {

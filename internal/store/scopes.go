@@ -76,8 +76,7 @@ func (d *DB) seedScopes(ctx context.Context) error {
 		if added == 0 {
 			return nil
 		}
-		_, err := bump(ctx, tx, TopicScopes, 1)
-		return err
+		return bump(ctx, tx, TopicScopes)
 	})
 }
 
@@ -99,13 +98,20 @@ func (d *DB) loadScopes(ctx context.Context) error {
 	return err
 }
 
-func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
+// changeScopes runs a change of scopes. show makes the change in what a store of Together has in
+// memory; one that was changed by other processes, too, reads it anew.
+func (d *DB) changeScopes(
+	ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error, show func(map[string]*oauth.Scope),
+) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
-		if _, err := bump(ctx, tx, TopicScopes, 1); err != nil {
+		if err := bump(ctx, tx, TopicScopes); err != nil {
 			return err
 		}
 		return f(tx)
 	})
+	if err == nil && d.nested {
+		show(d.Scopes())
+	}
 	if err == nil {
 		d.committed(ctx)
 	}
@@ -130,7 +136,7 @@ func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event)
 			err = fault.New(fault.Conflict, "there is a scope %q already", s.Name)
 		}
 		return err
-	})
+	}, func(all map[string]*oauth.Scope) { all[custom.Name] = &custom })
 }
 
 // UpdateScope stores the fields of a scope that can be set where they differ in new and old.
@@ -162,7 +168,7 @@ func (d *DB) UpdateScopeAt(
 		n, err := scopeTable.update(ctx, tx, old, &next)
 		new.Version = next.Version
 		return requireOne(n, err, "scope")
-	})
+	}, func(all map[string]*oauth.Scope) { all[next.Name] = &next })
 }
 
 // DeleteScope deletes a scope, also from what people have allowed and from what was granted. It
@@ -192,7 +198,7 @@ func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev .
 			return fault.New(fault.Denied, "the scope %s belongs to the system and cannot be deleted", name)
 		}
 		return requireOne(0, err, "scope")
-	})
+	}, func(all map[string]*oauth.Scope) { delete(all, name) })
 }
 
 // ScopeUse returns up to limit clients, roles and scopes each that name a scope.
@@ -247,8 +253,7 @@ func forgetScopes(ctx context.Context, tx sqldb.Tx, names []string) error {
 			}
 		}
 	}
-	_, err := bump(ctx, tx, TopicClients, 1)
-	return err
+	return bump(ctx, tx, TopicClients)
 }
 
 // forgetScope takes the name of a scope from the lists of scopes in a table.

@@ -105,8 +105,7 @@ type DB struct {
 	users    *otter.Cache[identity.UserID, cachedUser]
 	writer   string // names this process: among those that change counters, and in the audit log
 
-	nested bool  // its statements are part of a transaction; see Together
-	failed error // the first failure of a nested DB that no method could return
+	nested bool // its statements are part of a transaction; see Together
 }
 
 // Migrations returns the files of the schema, in the order of their names.

@@ -3,9 +3,13 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -21,8 +25,9 @@ func togetherTopics() []string {
 // any other store: on SQLite it would wait for itself.
 func (d *DB) Together(ctx context.Context, f func(s admin.Store, settle func() error) error) error {
 	var events []*audit.Event
-	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
+	err := d.sql.Write(ctx, func(plain sqldb.Tx) error {
 		events = nil
+		tx := newTogetherTx(plain)
 		t := d.within(tx, func(e *audit.Event) { events = append(events, e) })
 		if err := t.lockTogether(ctx, tx); err != nil {
 			return err
@@ -34,7 +39,7 @@ func (d *DB) Together(ctx context.Context, f func(s admin.Store, settle func() e
 		if err := f(t, settle); err != nil {
 			return err
 		}
-		return t.failed
+		return t.finish(ctx, tx)
 	})
 	if err != nil {
 		return err
@@ -110,14 +115,55 @@ func (d *DB) loadTogether(ctx context.Context) error {
 	return nil
 }
 
-// reloadDefinitions makes a change within a transaction visible to the next one. Only scopes and
-// roles are checked against each other; the rest waits for settle.
-func (d *DB) reloadDefinitions(ctx context.Context) {
-	for _, topic := range []string{TopicScopes, TopicRoles} {
-		if err := d.load(ctx, topic); err != nil && d.failed == nil {
-			d.failed = err
+// togetherTx is the transaction of Together. What many of its changes write into the same rows is
+// written once: a row that a transaction of PostgreSQL writes n times has n versions, and each
+// write reads all of them.
+type togetherTx struct {
+	sqldb.Tx
+	done    map[string]bool // what was done that one time is enough for
+	counts  map[string]int  // of rows, by the name of the counter
+	ttl     time.Duration   // the longest of the clients that were changed
+	revoked []oauth.Revocation
+
+	// What guards read, until a change of it.
+	rules map[string]audit.ScopeRule
+	roles map[string][]string
+}
+
+func newTogetherTx(tx sqldb.Tx) *togetherTx {
+	return &togetherTx{Tx: tx, done: map[string]bool{}, counts: map[string]int{}}
+}
+
+// first reports whether something is done for the first time in the transaction.
+func (t *togetherTx) first(what string) bool {
+	before := t.done[what]
+	t.done[what] = true
+	return !before
+}
+
+// changed forgets what guards have read of a topic.
+func (t *togetherTx) changed(topic string) {
+	switch topic {
+	case TopicScopes:
+		t.rules = nil
+	case TopicRoles:
+		t.roles = nil
+	}
+}
+
+// finish writes what the changes of a transaction have left to its end.
+func (d *DB) finish(ctx context.Context, t *togetherTx) error {
+	if t.ttl > 0 {
+		if err := raiseTokenTTL(ctx, t.Tx, t.ttl); err != nil {
+			return err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.counts)) {
+		if err := d.addCount(ctx, t.Tx, name, t.counts[name]); err != nil {
+			return err
+		}
+	}
+	return appendRevocations(ctx, t.Tx, t.revoked)
 }
 
 // nested is a database whose statements are part of an open transaction.

@@ -34,6 +34,10 @@ func (d *DB) RaiseTokenTTL(ctx context.Context, ttl time.Duration) error {
 }
 
 func raiseTokenTTL(ctx context.Context, c sqldb.Conn, ttl time.Duration) error {
+	if t, ok := c.(*togetherTx); ok {
+		t.ttl = max(t.ttl, ttl)
+		return nil
+	}
 	_, err := c.Exec(ctx, raiseTTL, metaTokenTTL, strconv.FormatInt(ttl.Milliseconds(), 10))
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -22,7 +23,9 @@ const (
 
 const (
 	secretPrefix = "whsec_"
-	secretBytes  = 32 // the specification allows 24 to 64
+	secretBytes  = 32
+	minSecret    = 24 // by the specification, as the next one
+	maxSecret    = 64
 )
 
 // Keys seals and opens the secrets of webhooks.
@@ -36,6 +39,25 @@ func (k *Keys) New(id ID) (shown, sealed string) {
 	raw := make([]byte, secretBytes)
 	rand.Read(raw) // never fails (crypto/rand)
 	return secretPrefix + base64.StdEncoding.EncodeToString(raw), k.box.Seal(raw, string(id))
+}
+
+// Seal seals a secret that its owner has chosen for the webhook.
+func (k *Keys) Seal(id ID, shown string) (sealed string, err error) {
+	raw, err := parseSecret(shown)
+	if err != nil {
+		return "", err
+	}
+	return k.box.Seal(raw, string(id)), nil
+}
+
+// Has reports whether a secret is the one that the webhook signs with.
+func (k *Keys) Has(w *Webhook, shown string) (bool, error) {
+	raw, err := parseSecret(shown)
+	if err != nil {
+		return false, err
+	}
+	current, err := k.box.Open(w.Secret, string(w.ID))
+	return err == nil && subtle.ConstantTimeCompare(raw, current) == 1, err
 }
 
 // A Signer signs the messages of one webhook. The zero value signs nothing.
@@ -78,10 +100,19 @@ func Timestamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 // ParseSecret returns the signer of a secret as its owner has it: whsec_ and 24 to 64 bytes in
 // base64.
 func ParseSecret(shown string) (Signer, error) {
-	body, ok := strings.CutPrefix(shown, secretPrefix)
-	raw, err := base64.StdEncoding.DecodeString(body)
-	if !ok || err != nil || len(raw) < 24 || len(raw) > 64 {
-		return Signer{}, fault.New(fault.Invalid, "the secret of a webhook is whsec_ and 24 to 64 bytes in base64")
+	raw, err := parseSecret(shown)
+	if err != nil {
+		return Signer{}, err
 	}
 	return Signer{keys: [][]byte{raw}}, nil
+}
+
+func parseSecret(shown string) ([]byte, error) {
+	body, ok := strings.CutPrefix(shown, secretPrefix)
+	raw, err := base64.StdEncoding.DecodeString(body)
+	if !ok || err != nil || len(raw) < minSecret || len(raw) > maxSecret {
+		return nil, fault.InvalidField("secret", "the secret of a webhook is %s and %d to %d bytes in base64",
+			secretPrefix, minSecret, maxSecret)
+	}
+	return raw, nil
 }

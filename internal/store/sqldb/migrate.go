@@ -17,10 +17,21 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// MigrationLock is an advisory lock that keeps two processes from migrating one PostgreSQL
-// database at once. A backup holds it shared, so that no migration waits for it with a lock that
-// all requests need. On SQLite the transaction does.
+// MigrationLock is an advisory lock of a PostgreSQL database that earlier releases hold while they
+// migrate one of its schemas, and hold shared while they back one up. Migrations and backups hold
+// it shared, so that they exclude an earlier release's migration, and not one another: what keeps
+// two of them apart is the lock of their schema.
 const MigrationLock = 0x6761746568 // "gateh"
+
+// SchemaLock is the first key of the advisory lock of a schema, which keeps two processes from
+// migrating it at once. A backup holds it shared, so that no migration waits for it with a lock
+// that all requests need. It is taken before MigrationLock: a program that holds that one alone is
+// an earlier release. On SQLite the transaction does all that.
+const SchemaLock = 0x67617465 // "gate"
+
+// schemaKeys are the keys of the lock of the schema in use. Two schemas whose names have the same
+// hash wait for each other.
+const schemaKeys = "CAST($1 AS INTEGER), hashtext(COALESCE(CAST(current_schema() AS TEXT), ''))"
 
 const (
 	// setLockTimeout bounds how long a statement of a migration waits for a lock on PostgreSQL:
@@ -139,7 +150,7 @@ func (m *Migrator) patiently(ctx context.Context, all []migration) (name string,
 		var wait *mustWait
 		tries := lockTries
 		if errors.As(err, &wait) {
-			tries = waitTries
+			tries = wait.tries
 		}
 		if err == nil || wait == nil && !lockTimedOut(err) || try >= tries {
 			return name, err
@@ -155,8 +166,11 @@ func (m *Migrator) patiently(ctx context.Context, all []migration) (name string,
 	}
 }
 
-// mustWait is the error of a migration that is not allowed now.
-type mustWait struct{ cause error }
+// mustWait is the error of a migration that is not allowed now, and how often it is tried.
+type mustWait struct {
+	cause error
+	tries int
+}
 
 func (w *mustWait) Error() string { return w.cause.Error() }
 func (w *mustWait) Unwrap() error { return w.cause }
@@ -215,7 +229,7 @@ func (m *Migrator) next(ctx context.Context, all []migration) (name string, err 
 		}
 		if m.Allow != nil {
 			if err := m.Allow(ctx, tx, Migration{todo[0].name, todo[0].oldest}); err != nil {
-				return &mustWait{err}
+				return &mustWait{err, waitTries}
 			}
 		}
 		name = todo[0].name
@@ -270,13 +284,10 @@ func (m *Migrator) locks(ctx context.Context, tx Tx, one migration) (out []Lock,
 	return out, err
 }
 
-// lock takes the lock, and brings the table of migrations up to date.
+// lock takes the locks, and brings the table of migrations up to date.
 func (m *Migrator) lock(ctx context.Context, tx Tx) error {
 	if m.DB.Engine() == Postgres {
-		if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", MigrationLock); err != nil {
+		if err := lockSchema(ctx, tx); err != nil {
 			return err
 		}
 	}
@@ -288,6 +299,32 @@ func (m *Migrator) lock(ctx context.Context, tx Tx) error {
 	}
 	_, err := tx.Exec(ctx, addCompatible)
 	return err
+}
+
+// lockSchema keeps others from migrating the schema, and earlier releases from migrating any of
+// the database, until a transaction ends. It returns mustWait while an earlier release makes a
+// backup, which the lock that both hold shared does not keep away.
+func lockSchema(ctx context.Context, tx Tx) error {
+	if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock("+schemaKeys+")", SchemaLock); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock_shared($1)", MigrationLock); err != nil {
+		return err
+	}
+	var earlier bool
+	err := tx.Row(ctx, "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"+
+		" AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"+
+		" GROUP BY pid"+
+		" HAVING BOOL_OR(objsubid = 1 AND CAST(classid AS BIGINT) = $1 AND CAST(objid AS BIGINT) = $2)"+
+		" AND NOT BOOL_OR(objsubid = 2 AND CAST(classid AS BIGINT) = $3))",
+		MigrationLock>>32, MigrationLock&0xffffffff, SchemaLock).Scan(&earlier)
+	if err != nil || !earlier {
+		return err
+	}
+	return &mustWait{fault.New(fault.Unavailable, "an earlier release makes a backup of the database"), lockTries}
 }
 
 // Clauses of migrations that one of the engines does not know. With them, both sort a column by

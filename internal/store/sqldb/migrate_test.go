@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -99,7 +100,8 @@ func TestMigrationWaits(t *testing.T) {
 }
 
 // While something reads a table for long, as a backup does, a migration that needs the table lets
-// the requests before itself, again and again; and a backup that holds the lock keeps it away.
+// the requests before itself, again and again; and a backup or a migration that holds the lock,
+// also that of an earlier release, keeps it away.
 func TestMigrationLetsRequestsBefore(t *testing.T) {
 	db := open(t, storetest.Postgres(t), sqldb.Options{})
 	ctx := t.Context()
@@ -107,18 +109,20 @@ func TestMigrationLetsRequestsBefore(t *testing.T) {
 	_, err := sqldb.Migrate(ctx, db, files)
 	testkit.Must(t, err)
 	files["0002_next.sql"] = file("ALTER TABLE a ADD COLUMN y TEXT NOT NULL DEFAULT ''")
+	schema := fmt.Sprintf("%d, hashtext(current_schema())", sqldb.SchemaLock)
+	earlier := fmt.Sprint(int64(sqldb.MigrationLock))
 	for name, hold := range map[string]string{
-		"a reader": "SELECT x FROM a", "a backup": "SELECT pg_advisory_xact_lock_shared($1)",
+		"a reader":                          "SELECT x FROM a",
+		"a backup":                          "SELECT pg_advisory_xact_lock_shared(" + schema + ")",
+		"a migration":                       "SELECT pg_advisory_xact_lock(" + schema + ")",
+		"a backup of an earlier release":    "SELECT pg_advisory_xact_lock_shared(" + earlier + ")",
+		"a migration of an earlier release": "SELECT pg_advisory_xact_lock(" + earlier + ")",
 	} {
 		held, release, waits := make(chan struct{}), make(chan struct{}), make(chan string, 1)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_ = db.Write(ctx, func(tx sqldb.Tx) error {
-				var args []any
-				if strings.Contains(hold, "$1") {
-					args = append(args, int64(sqldb.MigrationLock))
-				}
-				if _, err := tx.Exec(ctx, hold, args...); err != nil {
+				if _, err := tx.Exec(ctx, hold); err != nil {
 					t.Error(err)
 				}
 				close(held)
@@ -143,6 +147,53 @@ func TestMigrationLetsRequestsBefore(t *testing.T) {
 		mustExec(t, db, "ALTER TABLE a DROP COLUMN y")
 		mustExec(t, db, "DELETE FROM migrations WHERE name = '0002_next'")
 	}
+}
+
+// While one schema of a database is migrated, others are, and have backups; nothing of a schema
+// that is up to date waits for a lock. A migration of an earlier release waits for all of them.
+func TestSchemasMigrateIndependently(t *testing.T) {
+	address := testkit.StartPostgres(t)
+	ctx := t.Context()
+	files := fstest.MapFS{"0001_first.sql": file("CREATE TABLE a (x BIGINT NOT NULL)")}
+	const schemas = 4
+	dbs := make([]sqldb.DB, schemas)
+	for i := range dbs {
+		at, name := inSchema(t, address, "migrates")
+		dbs[i] = open(t, at, sqldb.Options{Schema: name})
+		t.Cleanup(func() { _, _ = dbs[i].Exec(context.Background(), "DROP SCHEMA "+name+" CASCADE") })
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	var slow sync.WaitGroup
+	slow.Go(func() {
+		m := sqldb.Migrator{DB: dbs[0], Files: files, Allow: func(context.Context, sqldb.Conn, sqldb.Migration) error {
+			close(held)
+			<-release
+			return nil
+		}}
+		if _, err := m.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	for _, db := range dbs[1:] { // first the schema is made, then it is up to date
+		for range 2 {
+			_, err := (&sqldb.Migrator{DB: db, Files: files, Notice: func(text string) { t.Error(text) }}).Run(ctx)
+			testkit.Must(t, err)
+		}
+		testkit.Must(t, sqldb.ReadSnapshot(ctx, db, sqldb.SnapshotOptions{}, func(sqldb.Snapshot) error { return nil }))
+	}
+	earlier := fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d)", int64(sqldb.MigrationLock))
+	var free bool
+	testkit.Must(t, dbs[1].Row(ctx, earlier).Scan(&free))
+	testkit.Equal(t, "an earlier release can migrate", free, false)
+	close(release)
+	slow.Wait()
+	testkit.Must(t, dbs[0].Write(ctx, func(tx sqldb.Tx) error {
+		_, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock("+fmt.Sprint(sqldb.SchemaLock)+", hashtext(current_schema()))")
+		testkit.Must(t, err)
+		_, err = sqldb.Migrate(ctx, dbs[0], files)
+		return err
+	}))
 }
 
 // An index of a large table is built outside of a transaction, while others write; one that an

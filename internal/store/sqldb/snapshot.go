@@ -203,7 +203,8 @@ func beginSnapshot(ctx context.Context, conn *pgConnection) (locked bool, err er
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return false, postgresError(err)
 	}
-	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock_shared($1)", int64(MigrationLock)).Scan(&locked)
+	err = conn.QueryRow(ctx, "SELECT CASE WHEN pg_try_advisory_xact_lock_shared("+schemaKeys+")"+
+		" THEN pg_try_advisory_xact_lock_shared($2) ELSE FALSE END", SchemaLock, MigrationLock).Scan(&locked)
 	return locked, postgresError(err)
 }
 

@@ -16,7 +16,9 @@ import (
 )
 
 // overviewCases returns the tests of what the overview shows.
-func overviewCases() []testCase { return []testCase{{"Counts by the hour", (*suite).hourly}} }
+func overviewCases() []testCase {
+	return []testCase{{"Counts by the hour", (*suite).hourly}, {"Changes together", (*suite).together}}
+}
 
 // hourly counts events by the hour, once each, however many servers count at once and whenever
 // they are asked again.

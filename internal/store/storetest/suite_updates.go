@@ -1,12 +1,18 @@
 package storetest
 
 import (
+	"errors"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -116,4 +122,75 @@ func (s *suite) unchanged(t *testing.T) {
 		return nil
 	}))
 	same(t, "route", stored(db, r.ID), r)
+}
+
+// together makes many changes in one transaction: each sees those before it, and what they share,
+// such as counters and the log of revocations, is right afterwards.
+func (s *suite) together(t *testing.T) {
+	// It counts, and changes how long tokens are valid.
+	s = &suite{url: s.url, db: s.newDB(t, store.Options{}), now: s.now}
+	ctx, u := t.Context(), s.user(t)
+	gone := []*client.Client{s.client(t), s.client(t), s.client(t)}
+	var grants []*oauth.Grant
+	for _, c := range gone {
+		g := s.grant(u, c)
+		testkit.Must(t, s.db.PutGrant(ctx, g))
+		grants = append(grants, g)
+	}
+	undone := errors.New("undone")
+	err := s.db.Together(ctx, func(db admin.Store, _ func() error) error {
+		s.changeTogether(t, db, gone)
+		return undone
+	})
+	testkit.Equal(t, "the error", errors.Is(err, undone), true)
+	testkit.Equal(t, "a scope of what was undone", s.db.Scopes()["together:read"], nil)
+	testkit.Equal(t, "a revocation of what was undone", s.db.Revoked(token(grants[0], s.now)), false)
+
+	head, _ := s.db.RevocationHead()
+	testkit.Must(t, s.db.Together(ctx, func(db admin.Store, _ func() error) error {
+		s.changeTogether(t, db, gone)
+		return nil
+	}))
+	testkit.Equal(t, "the scope", s.db.Scopes()["together:read"].Description, "see all of it")
+	testkit.Equal(t, "the role", s.db.RoleDefinitions()["together"].Scopes, []string{"together:read"})
+	seen := map[string]bool{}
+	log, err := s.db.RevocationsSince(ctx, head.Seq, 100)
+	testkit.Must(t, err)
+	for _, r := range log {
+		seen[r.ID] = true
+	}
+	for i, c := range gone {
+		testkit.Equal(t, "the log has the client", seen[string(c.ID)], true)
+		testkit.Equal(t, "its token is revoked", s.db.Revoked(token(grants[i], s.now)), true)
+	}
+	wrong, err := s.db.CorrectCounts(ctx, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "wrong counts", wrong, 0)
+	ttl, err := s.db.Meta(ctx, "token_life")
+	testkit.Must(t, err)
+	testkit.Equal(t, "the longest token", ttl, strconv.FormatInt((4000*time.Hour).Milliseconds(), 10))
+}
+
+// changeTogether changes a scope, a role and clients, and checks that each change is seen.
+func (s *suite) changeTogether(t *testing.T, db admin.Store, gone []*client.Client) {
+	t.Helper()
+	ctx := t.Context()
+	const scope, role = "together:read", "together"
+	old := &oauth.Scope{ID: secret.NewID(s.now), Name: scope, Description: "see it", CreatedAt: s.now}
+	testkit.Must(t, db.CreateScope(ctx, old))
+	next := *db.Scopes()[scope]
+	next.Description = "see all of it"
+	testkit.Must(t, db.UpdateScopeAt(ctx, 1, db.Scopes()[scope], &next))
+	testkit.Equal(t, "the scope meanwhile", db.Scopes()[scope].Description, "see all of it")
+	empty := &identity.Role{ID: secret.NewID(s.now), Name: role, CreatedAt: s.now, UpdatedAt: s.now}
+	testkit.Must(t, db.CreateRole(ctx, empty))
+	r := *db.RoleDefinitions()[role]
+	r.Scopes = []string{scope}
+	testkit.Must(t, db.UpdateRole(ctx, db.RoleDefinitions()[role], &r))
+	testkit.Equal(t, "the role meanwhile", db.RoleDefinitions()[role].Scopes, []string{scope})
+	lasting := &client.Client{ID: "lasting", Name: "Lasting", AccessTTL: 4000 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
+	testkit.Must(t, db.CreateClient(ctx, lasting))
+	for _, c := range gone {
+		testkit.Must(t, db.DeleteClientAt(ctx, 0, c.ID, s.now.Add(time.Second)))
+	}
 }
