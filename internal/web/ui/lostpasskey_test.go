@@ -226,6 +226,34 @@ func TestReplacementIsBounded(t *testing.T) {
 	b.shows(http.StatusForbidden)
 }
 
+// A stranger who asks again while the second link is out ends neither the link nor the page that it
+// has led to; one who asks before the first link is used does not end that.
+func TestReplacementOutlivesAskingAgain(t *testing.T) {
+	o := lostPasskeys(t)
+	b := o.browser()
+	o.ask(b, o.user.Email)
+	start := o.mailed()[outbox.MessagePasskeyLost]
+	o.ask(o.browser(), o.user.Email)
+	b.get(start)
+	b.submit()
+	b.shows(http.StatusOK, "The waiting time has started")
+	o.now = o.now.Add(24 * time.Hour)
+	finish := o.mailed()[outbox.MessagePasskeyReady]
+	b.get(finish)
+	b.submit()
+	b.shows(http.StatusOK, "Add a passkey")
+	o.ask(o.browser(), o.user.Email)
+	n, err := o.db.CountAudit(t.Context(), store.AuditQuery{Type: audit.RecoveryRequested, User: string(o.user.ID)})
+	testkit.Must(t, err)
+	testkit.Equal(t, "links", n, 4)
+	testkit.Equal(t, "second link", o.mailed()[outbox.MessagePasskeyReady], finish)
+	other := o.browser()
+	other.get(finish)
+	other.shows(http.StatusOK, "Make a new passkey?")
+	newAuthenticator(true).join(b)
+	testkit.Equal(t, "page", b.path, "/account")
+}
+
 // besidePasswords lets people of the site sign in with passwords, too, where the policy asks for a
 // second step.
 func (o *passkeyOwner) besidePasswords(set ...func(*login.Config)) {
