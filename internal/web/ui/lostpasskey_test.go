@@ -95,8 +95,11 @@ func (o *passkeyOwner) start() *browser {
 func TestPasskeysAreReplacedAfterTheWait(t *testing.T) {
 	o := lostPasskeys(t)
 	b := o.start()
+	o.b.get("/account/security")
+	o.b.shows(http.StatusOK, "Manage your passkeys, two-step verification, and backup codes.")
 	o.b.get("/account")
-	o.b.shows(http.StatusOK, "asked to replace the passkeys of your account", `action="/account/recovery/refuse"`)
+	o.b.hides("Turn on two-step verification", "Password changed")
+	o.b.shows(http.StatusOK, "You have 1 passkey", "asked to replace the passkeys of your account", `action="/account/recovery/refuse"`)
 	notices := o.mailed()
 	if notices[outbox.MessagePasskeyWaiting] == "" || notices[outbox.MessagePasskeyReady] != "" {
 		t.Fatalf("%v", notices)
