@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { browser, page as open, picture, signIn } from "./kit/browser.mjs";
 import { device } from "./kit/device.mjs";
 import { look, watch } from "./kit/eye.mjs";
-import { eventually, freePort, Installation } from "./kit/server.mjs";
+import { letter, press } from "./kit/mailbox.mjs";
+import { freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const chosen = "Lamps and 9 Ladders over the Moat";
@@ -37,24 +38,10 @@ async function person(chrome, tag, options) {
 
 /** Reads the newest message to an address and follows its link. */
 async function follow(tab, server, to, path) {
-  let letter;
-  await eventually(async () => {
-    await new Promise((wake) => setTimeout(wake, 300)); // the limits of requests are in force
-    const answer = await fetch(server.at("/dev/mail"));
-    assert.equal(answer.status, 200);
-    const list = await answer.text();
-    for (const [, address] of list.matchAll(/href="(\/dev\/mail\/[^"]+)"/g)) {
-      if (tab.seen.has(address)) continue;
-      const text = await (await fetch(server.at(address))).text();
-      if (text.includes(to) && text.includes(`${path}?`)) letter = address;
-    }
-    assert.ok(letter, `a message with a link to ${path}`);
-  });
-  tab.seen.add(letter);
-  await tab.goto(server.at(letter).href);
+  const address = await letter(server, to, path, tab.seen);
+  await tab.goto(server.at(address).href);
   await tab.speaks(`letter${path.replaceAll("/", "-")}`);
-  await tab.locator(`main a[href*="${path}?"]`).first().click();
-  await tab.waitForURL((url) => url.pathname === path && !url.searchParams.has("token"));
+  await press(tab, path);
 }
 
 /** Makes a passkey from the security page. */

@@ -106,12 +106,15 @@ func (m *memory) RecoveryByLink(
 	return nil, missing()
 }
 
-func (m *memory) PutRecovery(_ context.Context, r *Recovery, start secret.Hash, ev ...audit.Event) error {
+func (m *memory) PutRecovery(
+	_ context.Context, r *Recovery, _ string, start secret.Hash, ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.recoveries[r.User]
-	if old != nil && !old.StartedAt.IsZero() && r.CreatedAt.Before(old.ExpiresAt) && old.State == r.State {
-		return fault.New(fault.Conflict, "another request is waiting")
+	if old != nil && (!old.StartedAt.IsZero() || old.ID != r.ID) && r.CreatedAt.Before(old.ExpiresAt) &&
+		old.State == r.State {
+		return fault.New(fault.Conflict, "there is another request")
 	}
 	m.recoveries[r.User] = &memoryRecovery{*r, map[RecoveryLink]secret.Hash{RecoveryStart: start}}
 	m.events = append(m.events, ev...)

@@ -165,6 +165,7 @@ type Server struct {
 	lanes   lanes
 	notices notices
 	tokens  sessionTokens
+	links   recoveryLinks
 
 	refreshing singleflight.Group // by the hash of the refresh token
 
@@ -207,6 +208,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		methods: methods,
 		lanes:   newLanes(),
 		tokens:  newSessionTokens(keys),
+		links:   newRecoveryLinks(keys),
 		notices: n,
 
 		accountFailures: audit.NewFailureCounter(),

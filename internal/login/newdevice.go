@@ -167,7 +167,7 @@ func (s *Server) attachDisownLink(v Visit, u *identity.User, ev *audit.Event) {
 		panic(err)
 	}
 	token := s.pending.Seal(plain, disownContext)
-	for strings.HasSuffix(token, "-") || strings.HasSuffix(token, "_") { // see newLinkToken
+	for !staysWhole(token) {
 		token = s.pending.Seal(plain, disownContext)
 	}
 	values := s.notices.where(ev, u)

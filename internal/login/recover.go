@@ -238,7 +238,9 @@ func (s *Server) RequestRecovery(ctx context.Context, v Visit, pending string) e
 	return s.putRecovery(ctx, v, si.user, state, si.user.Email, ev)
 }
 
-// putRecovery stores a request and queues the link that starts its wait.
+// putRecovery stores a request and queues the link that starts its wait. A request that nobody has
+// started yet is asked for again: its link is mailed once more and works from now on for as long
+// as a new one. If the address is no longer one of the account, it sends nothing.
 func (s *Server) putRecovery(
 	ctx context.Context, v Visit, u *identity.User, state, to string, ev audit.Event,
 ) error {
@@ -251,14 +253,21 @@ func (s *Server) putRecovery(
 		CreatedAt: v.Now,
 		ExpiresAt: v.Now.Add(recoveryStartTTL),
 	}
-	token := newLinkToken()
+	former, err := s.store.Recovery(ctx, u.ID, v.Now)
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	if err == nil && former.StartedAt.IsZero() && former.State == state {
+		r.ID = former.ID
+	}
+	token := s.links.token(RecoveryStart, r.ID)
 	ev.Detail = r.detail()
 	s.notices.attachTo(&ev, u, to, s.recoveryMail(outbox.MessageRecoveryStart, v.Locale, RecoveryStart, token, r))
-	err := s.store.PutRecovery(ctx, r, s.keys.Hash(token), ev)
-	if fault.Is(err, fault.Conflict) { // it has started at the same moment
+	err = s.store.PutRecovery(ctx, r, to, s.keys.Hash(token), ev)
+	if fault.Is(err, fault.Conflict) { // one that was made at the same moment has its own message
 		return nil
 	}
-	return err
+	return ignoreMissing(err)
 }
 
 // recoveryMail returns a message with a link of a request.
@@ -452,13 +461,13 @@ func (s *Server) FinishRecovery(ctx context.Context, v Visit, token string) (*id
 	return u, nil
 }
 
-// offerRecovery queues the link that completes a request whose wait is over. NotFound if the
-// request has ended. Without an address the link goes to the primary one, unless there is such a
-// link: NotFound.
+// offerRecovery queues the link that completes a request whose wait is over, which is the same
+// whenever it is asked for. NotFound if the request has ended. Without an address the link goes to
+// the primary one, unless it was sent before: NotFound.
 func (s *Server) offerRecovery(
 	ctx context.Context, v Visit, r *Recovery, u *identity.User, again string,
 ) error {
-	token := newLinkToken()
+	token := s.links.token(RecoveryFinish, r.ID)
 	ev := v.event(audit.RecoveryRequested, r.User)
 	ev.Actor = "" // nobody has proved anything now
 	ev.Detail = r.detail("link", "finish")

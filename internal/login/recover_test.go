@@ -271,6 +271,44 @@ func TestRecoveryLinks(t *testing.T) {
 	l.wantErr(err, fault.NotFound, "")
 }
 
+// Asking again ends no link that was mailed: both links are mailed once more. A link of a request
+// that was refused does not become one of the next.
+func TestRecoveryLinksOutliveAskingAgain(t *testing.T) {
+	l := newLost(t)
+	ask := func() {
+		t.Helper()
+		l.begin()
+		n := len(l.mails())
+		testkit.Must(t, l.s.RequestRecovery(ctx, l.visit(), l.pending))
+		testkit.Equal(t, "messages", len(l.mails()), n+1)
+	}
+	ask()
+	start := l.token(RecoveryStart)
+	l.now = l.now.Add(59 * time.Minute)
+	ask()
+	testkit.Equal(t, "first link", l.token(RecoveryStart), start)
+	l.now = l.now.Add(59 * time.Minute) // it lives as long as the message that came last says
+	r := must(l.s.StartRecovery(ctx, l.visit(), start))
+	testkit.Equal(t, "ready", r.ReadyAt, l.now.Add(24*time.Hour))
+	l.wait()
+	finish := l.token(RecoveryFinish)
+	ask()
+	testkit.Equal(t, "second link", l.token(RecoveryFinish), finish)
+	testkit.Must(t, l.s.RefuseRecovery(ctx, l.visit(), l.get(l.alice)))
+
+	ask()
+	_, err := l.s.StartRecovery(ctx, l.visit(), start)
+	l.wantErr(err, fault.NotFound, "")
+	must(l.s.StartRecovery(ctx, l.visit(), l.token(RecoveryStart)))
+	l.wait()
+	_, err = l.s.FinishRecovery(ctx, l.visit(), finish)
+	l.wantErr(err, fault.NotFound, "")
+	finish = l.token(RecoveryFinish)
+	l.begin()
+	testkit.Must(t, l.s.RequestRecovery(ctx, l.visit(), l.pending))
+	must(l.s.FinishRecovery(ctx, l.visit(), finish))
+}
+
 // Only who has proved the password may ask, where the operator lets them, and not without end.
 func TestRecoveryIsNotForEverybody(t *testing.T) {
 	for name, set := range map[string]func(*Config){

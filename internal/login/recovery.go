@@ -180,15 +180,19 @@ func (s *Server) sendPasswordLink(ctx context.Context, v Visit, u *identity.User
 	return s.store.PutLink(ctx, s.keys.Hash(token), l, ev)
 }
 
-// newLinkToken returns the token of a link. It ends in a letter or a digit: some mail programs do
-// not count another character at the end of a line as a part of the link.
+// newLinkToken returns the token of a link.
 func newLinkToken() string {
 	for {
-		t := secret.NewToken(secret.PrefixLink)
-		if last := t[len(t)-1]; last != '-' && last != '_' {
+		if t := secret.NewToken(secret.PrefixLink); staysWhole(t) {
 			return t
 		}
 	}
+}
+
+// staysWhole reports whether a token ends in a letter or a digit: some mail programs do not count
+// another character at the end of a line as a part of the link.
+func staysWhole(token string) bool {
+	return !strings.HasSuffix(token, "-") && !strings.HasSuffix(token, "_")
 }
 
 // mailbox returns an address in the form that counts messages to it: without what many providers

@@ -224,13 +224,14 @@ type RecoveryStore interface {
 	// RecoveryByLink returns the request that a link belongs to, or NotFound.
 	RecoveryByLink(ctx context.Context, kind RecoveryLink, h secret.Hash,
 		now time.Time) (*Recovery, error)
-	// PutRecovery stores a request in place of one that has not started its wait, or of one of
-	// another state of the account. Conflict while one waits.
-	PutRecovery(ctx context.Context, r *Recovery, start secret.Hash, ev ...audit.Event) error
+	// PutRecovery stores a request whose link is mailed to an address of its user. The same
+	// request begins anew unless it has started its wait, and one of another state of the account
+	// ends. Conflict while there is another one, NotFound if the user does not have the address.
+	PutRecovery(ctx context.Context, r *Recovery, to string, start secret.Hash, ev ...audit.Event) error
 	// StartRecovery starts the wait of a request, once, by the hash of its link: Consumed.
 	StartRecovery(ctx context.Context, r *Recovery, start, stop secret.Hash, ev ...audit.Event) error
 	// OfferRecovery stores the hash of the link that completes a request whose wait is over.
-	// NotFound if there is none, and unless again if it has such a link.
+	// NotFound if there is none, and unless again if it was sent before.
 	OfferRecovery(ctx context.Context, id string, finish secret.Hash, now time.Time, again bool,
 		ev ...audit.Event) error
 	// EndRecovery ends a request that waits, or NotFound.

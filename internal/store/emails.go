@@ -114,6 +114,9 @@ func (d *DB) RemoveEmail(
 	ctx context.Context, id identity.UserID, email string, ev ...audit.Event,
 ) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if err := lockUser(ctx, tx, id); err != nil { // a request for recovery may begin now
+			return err
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM user_emails WHERE user_id = $1 AND email_key = $2",
 			id, identity.LoginKey(email))
 		if err := requireOne(n, err, "address"); err != nil {

@@ -30,14 +30,14 @@ var recoveryTable = table[login.Recovery]{
 
 var (
 	selectRecovery = "SELECT " + recoveryTable.list() + " FROM recoveries WHERE expires_at > $1 AND "
-	// A request that has started its wait stays until it ends, unless the account has changed
-	// since, which ends it.
+	// A request stays until it ends, and one that has not started its wait can be asked for again.
+	// If the account has changed since, it has ended.
 	insertRecovery = recoveryTable.insert("start_hash", "stop_hash", "finish_hash") +
 		" ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, state = excluded.state, ip = excluded.ip," +
 		" agent = excluded.agent, created_at = excluded.created_at, started_at = 0, ready_at = 0," +
 		" expires_at = excluded.expires_at, start_hash = excluded.start_hash, stop_hash = '', finish_hash = ''" +
-		" WHERE recoveries.started_at = 0 OR recoveries.expires_at <= excluded.created_at" +
-		" OR recoveries.state <> excluded.state"
+		" WHERE recoveries.started_at = 0 AND recoveries.id = excluded.id" +
+		" OR recoveries.expires_at <= excluded.created_at OR recoveries.state <> excluded.state"
 )
 
 // linkColumn returns the column of the hash of a link.
@@ -73,15 +73,28 @@ func (d *DB) RecoveryByLink(
 	return r, asNotFound(err, "request")
 }
 
-// PutRecovery stores a request under the hash of the link that starts its wait, in place of one
-// that has not started. It returns Conflict while another one waits.
+// PutRecovery stores a request under the hash of the link that starts its wait and is mailed to an
+// address of its user. The same request begins anew unless it has started; one of another state of
+// the account ends. It returns Conflict while there is another one, and NotFound if the user does
+// not have the address: a change of the addresses, which ends requests, waits for it or is seen.
 func (d *DB) PutRecovery(
-	ctx context.Context, r *login.Recovery, start secret.Hash, ev ...audit.Event,
+	ctx context.Context, r *login.Recovery, to string, start secret.Hash, ev ...audit.Event,
 ) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if err := lockUser(ctx, tx, r.User); err != nil {
+			return err
+		}
+		has, err := exists(ctx, tx, "SELECT 1 FROM email_claims WHERE email_key = $1 AND user_id = $2",
+			clean(identity.LoginKey(to)), r.User)
+		if err != nil {
+			return err
+		}
+		if !has {
+			return notFound("address")
+		}
 		n, err := tx.Exec(ctx, insertRecovery, recoveryTable.args(r, start, "", "")...)
 		if err == nil && n == 0 {
-			return fault.New(fault.Conflict, "another request is waiting")
+			return fault.New(fault.Conflict, "there is another request")
 		}
 		return err
 	})

@@ -3,6 +3,7 @@
 package visitor
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 )
@@ -21,6 +22,9 @@ func (a Agent) Known() bool { return a.Program != "" || a.System != "" }
 // maxProduct is how many characters of an unknown program's own name are shown.
 const maxProduct = 40
 
+// powerShell is the one program without a window that calls itself a browser.
+const powerShell = "PowerShell"
+
 // Describe returns the program and the system that a User-Agent header names. It only helps
 // people to recognize their devices: senders write what they like, so no decision may depend on it.
 func Describe(ua string) Agent {
@@ -32,8 +36,8 @@ func Describe(ua string) Agent {
 	system, icon := agentSystem(ua)
 	program := agentProgram(ua)
 	switch {
-	case program == "":
-		program = productName(ua)
+	case program == "" || program == powerShell:
+		program = cmp.Or(program, productName(ua))
 		if icon == "" || icon == "laptop" {
 			icon = "terminal"
 		}
@@ -98,6 +102,7 @@ func agentProgram(ua string) string {
 		return ""
 	}
 	programs := [...]struct{ token, name string }{
+		{"PowerShell/", powerShell},
 		{"Edg/", "Edge"},
 		{"EdgA/", "Edge"},
 		{"EdgiOS/", "Edge"},
@@ -126,7 +131,7 @@ func agentProgram(ua string) string {
 }
 
 // productName returns what a program other than a browser calls itself: the first product's name
-// (RFC 9110 §10.1.5).
+// (RFC 9110 §10.1.5). Names of libraries say little to people: they become a program in a language.
 func productName(ua string) string {
 	product, _, _ := strings.Cut(ua, "/")
 	product, _, _ = strings.Cut(product, "(")
@@ -137,22 +142,72 @@ func productName(ua string) string {
 		return r
 	}, strings.ToValidUTF8(product, ""))
 	product = strings.TrimSpace(product)
-	switch product {
-	case "curl", "Wget", "HTTPie", "okhttp", "Dart":
-		return product
-	case "Go-http-client":
-		return "Go program"
-	case "python-requests", "Python-urllib", "python-httpx", "aiohttp":
-		return "Python program"
-	case "node", "undici", "axios", "node-fetch":
-		return "Node.js program"
-	case "Java", "Apache-HttpClient":
-		return "Java program"
-	case "gatehouse":
-		return "Gatehouse command line"
+	if name := knownProduct(strings.ToLower(product)); name != "" {
+		return name
 	}
 	if runes := []rune(product); len(runes) > maxProduct {
 		return strings.TrimSpace(string(runes[:maxProduct])) + "…"
 	}
 	return product
+}
+
+// knownProduct returns the plain name of a program that calls itself product, in lower case, or "".
+func knownProduct(product string) string {
+	switch product {
+	case "curl":
+		return "curl"
+	case "wget", "wget2":
+		return "Wget"
+	case "httpie":
+		return "HTTPie"
+	case "xh":
+		return "xh"
+	case "postmanruntime":
+		return "Postman"
+	case "insomnia":
+		return "Insomnia"
+	case "bruno", "bruno-runtime":
+		return "Bruno"
+	case "gatehouse":
+		return "Gatehouse command line"
+	}
+	if language := libraryLanguage(product); language != "" {
+		return language + " program"
+	}
+	return ""
+}
+
+// libraryLanguage returns the programming language of a library that calls itself product, in lower
+// case, or "".
+func libraryLanguage(product string) string {
+	switch product {
+	case "go-http-client", "go-resty", "fasthttp":
+		return "Go"
+	case "python-requests", "python-urllib", "python-urllib3", "python-httpx", "aiohttp", "python":
+		return "Python"
+	case "node", "node.js", "undici", "axios", "node-fetch", "node-superagent", "got":
+		return "Node.js"
+	case "deno":
+		return "Deno"
+	case "bun":
+		return "Bun"
+	case "java", "java-http-client", "apache-httpclient", "okhttp", "ahc", "jersey", "reactornetty",
+		"unirest-java", "jakarta commons-httpclient":
+		return "Java"
+	case "ktor-client", "ktor client", "ktor http-client":
+		return "Kotlin"
+	case "dart":
+		return "Dart"
+	case "ruby", "rest-client", "http.rb":
+		return "Ruby"
+	case "guzzlehttp", "php", "symfony httpclient":
+		return "PHP"
+	case "reqwest", "ureq":
+		return "Rust"
+	case "libwww-perl", "lwp-request", "http-tiny", "mojolicious":
+		return "Perl"
+	case "restsharp":
+		return ".NET"
+	}
+	return ""
 }

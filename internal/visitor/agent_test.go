@@ -44,6 +44,62 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// Programs without a window have a plain name: their own, or the language that they are written in.
+func TestDescribePrograms(t *testing.T) {
+	for agent, words := range map[string]string{
+		"curl/8.14.1": "curl",
+		"curl/7.29.0 (x86_64-redhat-linux-gnu) libcurl/7.29.0 NSS/3.44": "curl on Linux",
+		"Wget/1.21.4":                         "Wget",
+		"HTTPie/3.2.4":                        "HTTPie",
+		"xh/0.24.0":                           "xh",
+		"PostmanRuntime/7.51.0":               "Postman",
+		"insomnia/2023.5.8":                   "Insomnia",
+		"gatehouse/0.2.0 (linux; amd64)":      "Gatehouse command line on Linux",
+		"Go-http-client/1.1":                  "Go program",
+		"Go-http-client/2.0":                  "Go program",
+		"go-resty/2.16.5 (https://resty.dev)": "Go program",
+		"python-requests/2.32.5":              "Python program",
+		"Python-urllib/3.13":                  "Python program",
+		"python-urllib3/2.5.0":                "Python program",
+		"python-httpx/0.28.1":                 "Python program",
+		"Python/3.13 aiohttp/3.13.2":          "Python program",
+		"node":                                "Node.js program",
+		"undici":                              "Node.js program",
+		"axios/1.13.2":                        "Node.js program",
+		"node-fetch/1.0 (+https://github.com/bitinn/x)": "Node.js program",
+		"got (https://github.com/sindresorhus/got)":     "Node.js program",
+		"Deno/2.5.6":                            "Deno program",
+		"Bun/1.3.3":                             "Bun program",
+		"Java/21.0.9":                           "Java program",
+		"Java-http-client/25.0.1":               "Java program",
+		"Apache-HttpClient/5.5.1 (Java/21.0.9)": "Java program",
+		"okhttp/5.3.2":                          "Java program",
+		"okhttp/4.12.0 (Linux; Android 16)":     "Java program on Android",
+		"ktor-client":                           "Kotlin program",
+		"Dart/3.10 (dart:io)":                   "Dart program",
+		"Ruby":                                  "Ruby program",
+		"rest-client/2.1.0 (linux x86_64) ruby/3.4.7p0": "Ruby program on Linux",
+		"GuzzleHttp/7":              "PHP program",
+		"Symfony HttpClient (Curl)": "PHP program",
+		"ureq/3.1.4":                "Rust program",
+		"libwww-perl/6.81":          "Perl program",
+		"RestSharp/112.1.0.0":       ".NET program",
+		"Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.26100.7019": "PowerShell on Windows",
+		"Mozilla/5.0 (Linux; Ubuntu 24.04; en-US) PowerShell/7.5.4":                         "PowerShell on Linux",
+		"kubectl/v1.34.2 (darwin/arm64) kubernetes/8cc511e":                                 "kubectl on macOS",
+		"git/2.52.0": "git",
+		"-":          "-",
+	} {
+		icon := "terminal"
+		if strings.Contains(words, "Android") {
+			icon = "mobile"
+		}
+		if got := Describe(agent); got.Words != words || got.Icon != icon {
+			t.Errorf("%q: %+v, want %s (%s)", agent, got, words, icon)
+		}
+	}
+}
+
 func FuzzDescribe(f *testing.F) {
 	f.Add(sampleWindows)
 	f.Add(strings.Repeat("ö", 500))

@@ -25,7 +25,9 @@ func browserCases() []testCase {
 		{"Recoveries complete once", (*suite).finishRecovery},
 		{"Passkeys are replaced once", (*suite).finishReplacement},
 		{"Recoveries end", (*suite).endRecovery},
+		{"Recoveries are asked for again", (*suite).repeatRecovery},
 		{"Recoveries end with an address", (*suite).endRecoveryOfAddress},
+		{"Recoveries begin for an address that the account has", (*suite).putRecoveryForAddress},
 	}
 }
 
@@ -140,7 +142,7 @@ func (s *suite) started(t *testing.T, u *identity.User) (*login.Recovery, secret
 	t.Helper()
 	r := s.recovery(u)
 	start, stop := secret.Hash(s.name("start")), secret.Hash(s.name("stop"))
-	testkit.Must(t, s.db.PutRecovery(t.Context(), r, start))
+	testkit.Must(t, s.db.PutRecovery(t.Context(), r, u.Email, start))
 	r.StartedAt, r.ReadyAt, r.ExpiresAt = s.now, s.now.Add(time.Minute), s.now.Add(2*time.Hour)
 	testkit.Must(t, s.db.StartRecovery(t.Context(), r, start, stop))
 	return r, stop
@@ -152,10 +154,9 @@ func (s *suite) recoveries(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStart, "", s.now)
 	want(t, err, fault.NotFound)
-	first, again := s.recovery(u), s.recovery(u)
-	testkit.Must(t, s.db.PutRecovery(ctx, first, secret.Hash(s.name("start"))))
+	again := s.recovery(u)
 	start, stop := secret.Hash(s.name("start")), secret.Hash(s.name("stop"))
-	testkit.Must(t, s.db.PutRecovery(ctx, again, start)) // the newest link counts
+	testkit.Must(t, s.db.PutRecovery(ctx, again, u.Email, start))
 	got, err := s.db.RecoveryByLink(ctx, login.RecoveryStart, start, s.now)
 	testkit.Must(t, err)
 	if d := cmp.Diff(again, got); d != "" {
@@ -176,10 +177,11 @@ func (s *suite) recoveries(t *testing.T) {
 	if d := cmp.Diff(&waiting, got); d != "" {
 		t.Fatal(d)
 	}
-	want(t, s.db.PutRecovery(ctx, s.recovery(u), "late"), fault.Conflict)
+	want(t, s.db.PutRecovery(ctx, s.recovery(u), u.Email, "late"), fault.Conflict)
+	want(t, s.db.PutRecovery(ctx, again, u.Email, start), fault.Conflict) // it has started
 	changed := s.recovery(u)
 	changed.State = "another"
-	testkit.Must(t, s.db.PutRecovery(ctx, changed, "changed"))
+	testkit.Must(t, s.db.PutRecovery(ctx, changed, u.Email, "changed"))
 	got, err = s.db.Recovery(ctx, u.ID, s.now)
 	testkit.Must(t, err)
 	testkit.Equal(t, "request", got.ID, changed.ID)
@@ -220,18 +222,17 @@ func (s *suite) finishRecovery(t *testing.T) {
 	finish, later := secret.Hash(s.name("finish")), s.now.Add(time.Minute)
 	want(t, s.db.OfferRecovery(ctx, r.ID, finish, s.now, false), fault.NotFound) // too early
 	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, finish, later, false))
-	want(t, s.db.OfferRecovery(ctx, r.ID, "another", later, false), fault.NotFound)
-	newer := secret.Hash(s.name("finish"))
-	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, newer, later, true))
+	want(t, s.db.OfferRecovery(ctx, r.ID, finish, later, false), fault.NotFound)
+	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, finish, later, true)) // asked for again
 
 	proved := &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt, Factors: []identity.CredentialID{c.ID}}
 	complete := func(h secret.Hash, proved *identity.AccountState, at time.Time) error {
 		return s.db.FinishRecovery(ctx, r, h, proved, at, true)
 	}
-	want(t, complete(finish, proved, later), fault.Consumed) // replaced by the newer link
-	want(t, complete(newer, proved, s.now), fault.Consumed)  // too early
-	want(t, complete(newer, &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}, later), fault.Consumed)
-	s.onlyOne(t, func() error { return complete(newer, proved, later) })
+	want(t, complete("another", proved, later), fault.Consumed)
+	want(t, complete(finish, proved, s.now), fault.Consumed) // too early
+	want(t, complete(finish, &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}, later), fault.Consumed)
+	s.onlyOne(t, func() error { return complete(finish, proved, later) })
 
 	creds, err := s.db.Credentials(ctx, u.ID)
 	testkit.Must(t, err)
@@ -306,24 +307,109 @@ func (s *suite) endRecovery(t *testing.T) {
 	want(t, err, fault.NotFound)
 }
 
+// repeatRecovery asks again for a request that has not started its wait: it lives longer and keeps
+// its link, and no other request takes its place until it has expired.
+func (s *suite) repeatRecovery(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	r, start := s.recovery(u), secret.Hash(s.name("start"))
+	testkit.Must(t, s.db.PutRecovery(ctx, r, u.Email, start))
+	want(t, s.db.PutRecovery(ctx, s.recovery(u), u.Email, "another"), fault.Conflict)
+	again := *r
+	again.IP, again.CreatedAt, again.ExpiresAt = "192.0.2.8", s.now.Add(time.Minute), r.ExpiresAt.Add(time.Minute)
+	testkit.Must(t, s.db.PutRecovery(ctx, &again, u.Email, start))
+	got, err := s.db.RecoveryByLink(ctx, login.RecoveryStart, start, r.ExpiresAt)
+	testkit.Must(t, err)
+	if d := cmp.Diff(&again, got); d != "" {
+		t.Error(d)
+	}
+	late := s.recovery(u)
+	late.CreatedAt, late.ExpiresAt = again.ExpiresAt, again.ExpiresAt.Add(time.Hour)
+	testkit.Must(t, s.db.PutRecovery(ctx, late, u.Email, secret.Hash(s.name("start"))))
+	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStart, start, late.CreatedAt)
+	want(t, err, fault.NotFound)
+}
+
+// further adds a further address to an account.
+func (s *suite) further(t *testing.T, u *identity.User) string {
+	t.Helper()
+	c := s.confirmationOf(t, u, login.ConfirmAdd)
+	testkit.Must(t, s.db.AddEmail(t.Context(), c.ID, 9, s.now))
+	return c.Email
+}
+
+// confirmationOf stores an address of a user that waits for its proof.
+func (s *suite) confirmationOf(t *testing.T, u *identity.User, kind string) *login.Confirmation {
+	t.Helper()
+	c := &login.Confirmation{
+		ID: s.name("confirmation"), Kind: kind, User: u.ID, Email: s.name("f") + "@example.com",
+		Token: secret.Hash(s.name("token")), CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+	}
+	testkit.Must(t, s.db.PutConfirmation(t.Context(), c, 1e6, nil))
+	return c
+}
+
+// putRecoveryForAddress makes a request for an address that the account has lost, and one for an
+// address that it loses at the same moment: whichever comes first, the request is over.
+func (s *suite) putRecoveryForAddress(t *testing.T) {
+	ctx, u, other := t.Context(), s.user(t), s.user(t)
+	ev := audit.Event{At: s.now, Type: audit.RecoveryRequested, User: string(u.ID)}
+	for _, to := range []string{"", "nobody@example.com", other.Email} {
+		want(t, s.db.PutRecovery(ctx, s.recovery(u), to, "start", ev), fault.NotFound)
+	}
+	n, err := s.db.CountAudit(ctx, store.AuditQuery{Type: audit.RecoveryRequested, User: string(u.ID)})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events of requests that were refused", n, 0)
+
+	updated := func(u *identity.User) error {
+		next := *u
+		next.Email, next.UpdatedAt = s.name("n")+"@example.com", s.now
+		return s.db.UpdateUser(ctx, u, &next)
+	}
+	for name, lose := range map[string]func(*identity.User) (string, func() error){
+		"removed": func(u *identity.User) (string, func() error) {
+			to := s.further(t, u)
+			return to, func() error { return s.db.RemoveEmail(ctx, u.ID, to) }
+		},
+		"changed": func(u *identity.User) (string, func() error) {
+			c := s.confirmationOf(t, u, login.ConfirmChange)
+			change := login.EmailChange{User: u.ID, Email: c.Email}
+			return u.Email, func() error { return s.db.ChangeEmail(ctx, c.ID, change, s.now) }
+		},
+		"updated": func(u *identity.User) (string, func() error) {
+			return u.Email, func() error { return updated(u) }
+		},
+	} {
+		for range 8 {
+			u := s.user(t)
+			to, lost := lose(u)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				err := s.db.PutRecovery(ctx, s.recovery(u), to, secret.Hash(s.name("start")))
+				if err != nil && !fault.Is(err, fault.NotFound) {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+			wg.Go(func() {
+				if err := lost(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+			wg.Wait()
+			_, err := s.db.Recovery(ctx, u.ID, s.now)
+			want(t, err, fault.NotFound)
+		}
+	}
+}
+
 // endRecoveryOfAddress changes addresses of accounts after the link that completes a request was
 // mailed: it may be in the mailbox of the former address.
 func (s *suite) endRecoveryOfAddress(t *testing.T) {
 	ctx := t.Context()
-	further := func(u *identity.User) string {
-		c := &login.Confirmation{
-			ID: s.name("confirmation"), Kind: login.ConfirmAdd, User: u.ID, Email: s.name("f") + "@example.com",
-			Token: secret.Hash(s.name("token")), CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
-		}
-		testkit.Must(t, s.db.PutConfirmation(ctx, c, 1e6, nil))
-		testkit.Must(t, s.db.AddEmail(ctx, c.ID, 9, s.now))
-		return c.Email
-	}
 	for name, change := range map[string]func(*identity.User) error{
 		"primary": func(u *identity.User) error {
-			return s.db.ChangeEmail(ctx, "", login.EmailChange{User: u.ID, Email: further(u)}, s.now)
+			return s.db.ChangeEmail(ctx, "", login.EmailChange{User: u.ID, Email: s.further(t, u)}, s.now)
 		},
-		"removed": func(u *identity.User) error { return s.db.RemoveEmail(ctx, u.ID, further(u)) },
+		"removed": func(u *identity.User) error { return s.db.RemoveEmail(ctx, u.ID, s.further(t, u)) },
 		"updated": func(u *identity.User) error {
 			next := *u
 			next.Email, next.UpdatedAt = s.name("n")+"@example.com", s.now

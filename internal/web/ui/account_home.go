@@ -127,6 +127,10 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 	}
 	u := m.caller.User
 	ends, must := s.account.PasswordEnd(m.caller)
+	passkeys := o.Factors.Passkeys
+	if u.PasswordHash != "" && s.login.PasswordAllowed() {
+		passkeys = 0
+	}
 	return s.show(w, http.StatusOK, &AccountView{
 		Base:              m.base(r),
 		Email:             u.Email,
@@ -141,6 +145,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		Sessions:          o.Sessions,
 		Grants:            o.Grants,
 		Consents:          o.Apps,
+		OnlyPasskeys:      passkeys,
 		Offer:             o.Factors.Passkeys == 0 && !m.caller.Impersonated && s.offersPasskey(r, m),
 		Administers:       s.administers != nil && s.administers(u),
 	})

@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -120,23 +121,51 @@ func TestSignUpPages(t *testing.T) {
 func TestSignUpPagesLookAlike(t *testing.T) {
 	s := newSite(t)
 	s.withSignUp()
+	s.answersAlike(s.kindsOfAddresses(), func(b *browser, email string) *httptest.ResponseRecorder {
+		return b.post("/signup", url.Values{"email": {email}, "password": {phrase}})
+	})
+}
+
+// The pages for a forgotten password and for a message to sign in with answer alike, too.
+func TestMailPagesLookAlike(t *testing.T) {
+	s := newSite(t)
+	s.withMail()
+	s.answersAlike(s.kindsOfAddresses(), func(b *browser, email string) *httptest.ResponseRecorder {
+		return b.post("/forgot-password", url.Values{"email": {email}})
+	})
+	s.withEmail("email_code")
+	s.answersAlike(s.kindsOfAddresses(), func(b *browser, email string) *httptest.ResponseRecorder {
+		return b.post("/login/email", url.Values{"email": {email}})
+	})
+}
+
+// kindsOfAddresses returns an address of each kind that must not be told apart.
+func (s *site) kindsOfAddresses() map[string]string {
+	s.t.Helper()
 	change := func(f func(u *identity.User)) string {
 		u := s.newUser()
 		next := *u
 		f(&next)
 		next.UpdatedAt = s.now
-		testkit.Must(t, s.db.UpdateUser(t.Context(), u, &next))
+		testkit.Must(s.t, s.db.UpdateUser(s.t.Context(), u, &next))
 		return u.Email
 	}
-	addresses := map[string]string{
-		"known": s.user.Email, "unknown": s.fresh(), "disabled": change(func(u *identity.User) { u.Disabled = true }),
+	return map[string]string{
+		"known": s.newUser().Email, "unknown": s.fresh(), "disabled": change(func(u *identity.User) { u.Disabled = true }),
 		"unverified": change(func(u *identity.User) { u.MustVerify = true }),
 	}
+}
+
+// answersAlike sends a form twice for each address, and compares the answers.
+func (s *site) answersAlike(
+	addresses map[string]string, send func(b *browser, email string) *httptest.ResponseRecorder,
+) {
+	s.t.Helper()
 	var want [2]string
 	for name, email := range addresses {
 		b := s.browser()
 		for i := range 2 {
-			w := b.post("/signup", url.Values{"email": {email}, "password": {phrase}})
+			w := send(b, email)
 			cookies := len(b.cookies)
 			got := strings.ReplaceAll(w.Body.String(), email, "E") + http.StatusText(w.Code)
 			got = got[:strings.Index(got, "Request")+1] + string(rune('0'+cookies)) + w.Header().Get("Retry-After")
@@ -144,7 +173,7 @@ func TestSignUpPagesLookAlike(t *testing.T) {
 				want[i] = got
 			}
 			if got != want[i] {
-				t.Errorf("%s, %d: the answers differ\n%s\n%s", name, i, got, want[i])
+				s.t.Errorf("%s, %d: the answers differ\n%s\n%s", name, i, got, want[i])
 			}
 			s.mailTo(email)
 		}

@@ -95,8 +95,11 @@ func (o *passkeyOwner) start() *browser {
 func TestPasskeysAreReplacedAfterTheWait(t *testing.T) {
 	o := lostPasskeys(t)
 	b := o.start()
+	o.b.get("/account/security")
+	o.b.shows(http.StatusOK, "Manage your passkeys, two-step verification, and backup codes.")
 	o.b.get("/account")
-	o.b.shows(http.StatusOK, "asked to replace the passkeys of your account", `action="/account/recovery/refuse"`)
+	o.b.hides("Turn on two-step verification", "Password changed")
+	o.b.shows(http.StatusOK, "You have 1 passkey", "asked to replace the passkeys of your account", `action="/account/recovery/refuse"`)
 	notices := o.mailed()
 	if notices[outbox.MessagePasskeyWaiting] == "" || notices[outbox.MessagePasskeyReady] != "" {
 		t.Fatalf("%v", notices)
@@ -224,6 +227,40 @@ func TestReplacementIsBounded(t *testing.T) {
 	b.shows(http.StatusOK, "Lost your passkey?", "Ask your administrator")
 	b.post("/forgot-password", url.Values{"email": {o.user.Email}})
 	b.shows(http.StatusForbidden)
+}
+
+// A stranger who asks again while the second link is out ends neither the link nor the page that it
+// has led to; one who asks before the first link is used does not end that.
+func TestReplacementOutlivesAskingAgain(t *testing.T) {
+	o := lostPasskeys(t)
+	b := o.browser()
+	o.ask(b, o.user.Email)
+	start := o.mailed()[outbox.MessagePasskeyLost]
+	o.ask(o.browser(), o.user.Email)
+	b.get(start)
+	b.submit()
+	b.shows(http.StatusOK, "The waiting time has started")
+	o.now = o.now.Add(24 * time.Hour)
+	finish := o.mailed()[outbox.MessagePasskeyReady]
+	b.get(finish)
+	b.submit()
+	b.shows(http.StatusOK, "Add a passkey")
+	links := func() int {
+		n, err := o.db.CountAudit(t.Context(), store.AuditQuery{Type: audit.RecoveryRequested, User: string(o.user.ID)})
+		testkit.Must(t, err)
+		return n
+	}
+	before := links()
+	o.ask(o.browser(), o.user.Email)
+	if links() == before {
+		t.Error("asking again sends nothing")
+	}
+	testkit.Equal(t, "second link", o.mailed()[outbox.MessagePasskeyReady], finish)
+	other := o.browser()
+	other.get(finish)
+	other.shows(http.StatusOK, "Make a new passkey?")
+	newAuthenticator(true).join(b)
+	testkit.Equal(t, "page", b.path, "/account")
 }
 
 // besidePasswords lets people of the site sign in with passwords, too, where the policy asks for a

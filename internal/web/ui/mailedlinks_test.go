@@ -73,6 +73,28 @@ func TestMailedLinksSurviveMailScanners(t *testing.T) {
 			},
 			works: func(b *browser) { b.submit(); b.shows(200, "Everyone is signed out") },
 		},
+		"start of a recovery": {
+			link: func(s *site) string {
+				s.lostBrowser().post("/recover", url.Values{})
+				return s.mailed()[outbox.MessageRecoveryStart]
+			},
+			works: func(b *browser) { b.submit(); b.shows(200, "The waiting time has started") },
+		},
+		"stop of a recovery": {
+			link: func(s *site) string {
+				s.waitingRecovery()
+				return s.mailed()[outbox.MessageRecoveryWaiting]
+			},
+			works: func(b *browser) { b.submit(); b.shows(200, "Stopped") },
+		},
+		"end of a recovery": {
+			link: func(s *site) string {
+				s.waitingRecovery()
+				s.now = s.now.Add(24 * time.Hour)
+				return s.mailed()[outbox.MessageRecoveryReady]
+			},
+			works: func(b *browser) { b.submit(); b.shows(200, "Two-step verification is off") },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -94,6 +116,16 @@ func TestMailedLinksSurviveMailScanners(t *testing.T) {
 			c.works(b)
 		})
 	}
+}
+
+// waitingRecovery starts the wait of a request of the site's user.
+func (s *site) waitingRecovery() {
+	s.t.Helper()
+	s.lostBrowser().post("/recover", url.Values{})
+	b := s.browser()
+	b.get(s.mailed()[outbox.MessageRecoveryStart])
+	b.submit()
+	b.shows(200, "The waiting time has started")
 }
 
 // events returns how many events of the site's user are in the audit log.

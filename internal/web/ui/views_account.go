@@ -36,6 +36,7 @@ type AccountView struct {
 	Sessions          int       // signed-in browsers
 	Grants            int       // apps and devices with access
 	Consents          int       // connected apps
+	OnlyPasskeys      int       // the passkeys of a person who has no password to sign in with; else 0
 	Offer             bool      // to make a passkey, after a sign-in with the password
 	Administers       bool      // the console is open to the person
 }
