@@ -130,6 +130,8 @@ for (const tag of ["en", "de", "ar"]) {
       const banner = await admin.locator(".on-behalf").innerText();
       for (const name of [administrator, person]) assert.ok(banner.includes(name), banner);
       await sees(admin, "on-behalf");
+      await admin.goto(server.at("/account/sessions").href);
+      await sees(admin, "on-behalf-devices");
     });
   });
 }
