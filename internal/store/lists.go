@@ -17,9 +17,10 @@ const (
 	// scanWindow is how many rows are looked at for a page, and for the total, where no index
 	// serves the whole filter. The page may be short then, and the next one goes on.
 	scanWindow = 5000
-	// scatteredWindow is the same where rows are read in another order than that of their creation:
-	// each of them is in another part of the table.
-	scatteredWindow = 2000
+	// wideWindow is the same for rows as wide as those of users. In another order than that of
+	// their creation, where each row is in another part of the table, a page looks at half as
+	// many, and where the rows must be looked at one by one, at a fifth.
+	wideWindow = 2000
 )
 
 // A condition adds its parameters to a statement and returns its text.
@@ -62,6 +63,8 @@ type listing[T any] struct {
 	// steady lists are read in an order that does not change while they are: not by the last
 	// sign-in, which would list again who signs in meanwhile.
 	steady bool
+
+	wide bool // the rows are
 
 	served   []condition // conditions that the index on sort serves
 	filters  []condition // other conditions on columns
@@ -439,10 +442,14 @@ func (l *listing[T]) filtered(use plan) bool {
 // looksAt returns how many rows a walk that filters looks at.
 func (l *listing[T]) looksAt(use plan) int {
 	switch {
-	case use.column == "created_at" || use.column == "id", use.terms && l.postings[use.lead].exact:
+	case !l.wide:
 		return scanWindow
+	case l.keeps(use):
+		return wideWindow / 5
+	case use.column == "created_at" || use.column == "id", use.terms && l.postings[use.lead].exact:
+		return wideWindow
 	}
-	return scatteredWindow
+	return wideWindow / 2
 }
 
 // edge returns the place n rows after a position, or nil if there are fewer.
@@ -672,12 +679,12 @@ func (l *listing[T]) countMatching(
 ) (n int, atLeast bool, err error) {
 	var after, edge *admin.Position
 	if !exact {
-		if edge, err = l.edge(ctx, c, use, nil, smallPosting); err != nil {
+		if edge, err = l.edge(ctx, c, use, nil, l.looksAt(use)); err != nil {
 			return 0, false, err
 		}
 	}
 	for {
-		rows, err := l.window(ctx, c, use, span{after: after, edge: edge, n: smallPosting})
+		rows, err := l.window(ctx, c, use, span{after: after, edge: edge, n: scanWindow})
 		if err != nil {
 			return n, false, err
 		}
@@ -687,7 +694,7 @@ func (l *listing[T]) countMatching(
 				n++
 			}
 		}
-		if len(rows) < smallPosting || edge != nil {
+		if len(rows) < scanWindow || edge != nil {
 			return n, edge != nil, nil
 		}
 	}

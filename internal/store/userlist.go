@@ -22,6 +22,7 @@ func userListing(q UserQuery) *listing[identity.User] {
 		count: countUsers,
 		order: q.Sort.By,
 		desc:  q.Sort.Desc,
+		wide:  true,
 	}
 	switch q.Sort.By {
 	case admin.OrderName:
