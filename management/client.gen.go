@@ -732,7 +732,7 @@ type AuditEvent struct {
 	// ActorID Who caused it: the id of a user or client, cli, system, or nothing for a stranger.
 	ActorID string `json:"actor_id"`
 
-	// ActorName Likewise of a person who caused the event.
+	// ActorName Likewise of a person who caused the event; or the name of the client that did, where the caller may read clients.
 	ActorName *string `json:"actor_name,omitempty"`
 
 	// ActorType user, client, cli, system, or nothing.

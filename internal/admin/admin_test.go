@@ -306,7 +306,7 @@ func operations() map[string]call {
 			return only(o.SendVerification(ctx, a, "x"))
 		}},
 		"SessionMetrics": {admin.ScopeMetricsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.SessionMetrics(ctx, a))
+			return only(o.SessionMetrics(ctx, a, true))
 		}},
 		"Settings": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Settings(ctx, a))

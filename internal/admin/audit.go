@@ -10,7 +10,9 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
@@ -21,6 +23,19 @@ type EventPage struct {
 	AtLeast bool              // Total is a lower bound
 	Next    string            // the cursor of the next page, or "" at the end
 	Names   map[string]string // of the users on the page by their ids, if the actor may read users
+	Clients map[string]string // of the clients on the page by their ids, if the actor may read them
+}
+
+// ActorName returns what the person or the client that caused an event of the page is called, or ""
+// where that is not known.
+func (p *EventPage) ActorName(e *audit.Event) string {
+	switch e.ActorKind() {
+	case audit.ActorUser:
+		return p.Names[e.Actor]
+	case audit.ActorClient:
+		return p.Clients[e.Actor]
+	}
+	return ""
 }
 
 // Events returns a page of the audit log. q.User and q.Actor may be an id, email address or
@@ -42,10 +57,8 @@ func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventP
 		return nil, err
 	}
 	page := &EventPage{Events: found.Items, Total: found.Total, AtLeast: found.AtLeast, Next: found.Next}
-	if a.Can(ScopeUsersRead) {
-		if page.Names, err = o.userNames(ctx, page.Events); err != nil {
-			return nil, err
-		}
+	if err := o.name(ctx, a, page); err != nil {
+		return nil, err
 	}
 	return page, o.viewed(ctx, a)
 }
@@ -107,26 +120,52 @@ func (o *Operations) Event(ctx context.Context, a Actor, id string) (*EventPage,
 	return page, err
 }
 
-// userNames returns what the users whom events concern, or who caused them, sign in with. Users
-// that have been deleted are missing.
-func (o *Operations) userNames(ctx context.Context, events []audit.Event) (map[string]string, error) {
-	names, resolved := map[string]string{}, map[string]bool{"": true}
-	for _, e := range events {
-		for _, id := range []string{e.User, e.Actor} {
-			if resolved[id] {
-				continue
-			}
-			resolved[id] = true
-			u, err := o.store.UserByRef(ctx, id)
-			switch {
-			case err == nil && string(u.ID) == id:
-				names[id] = u.LoginName()
-			case err != nil && !fault.Is(err, fault.NotFound):
-				return nil, err
+// name sets what the people and the clients of a page are called, as far as the actor may read
+// them. What has been deleted has no name.
+func (o *Operations) name(ctx context.Context, a Actor, page *EventPage) error {
+	var people []identity.UserID
+	var clients []client.ID
+	for i := range page.Events {
+		e := &page.Events[i]
+		switch e.ActorKind() {
+		case audit.ActorClient:
+			clients = append(clients, client.ID(e.Actor))
+		case audit.ActorUser:
+			people = append(people, identity.UserID(e.Actor))
+		}
+		if e.User != "" {
+			people = append(people, identity.UserID(e.User))
+		}
+		if e.Client != "" {
+			clients = append(clients, client.ID(e.Client))
+		}
+		switch kind, id := e.Target(); kind {
+		case audit.TargetUser:
+			people = append(people, identity.UserID(id))
+		case audit.TargetClient:
+			clients = append(clients, client.ID(id))
+		}
+	}
+	if a.Can(ScopeUsersRead) {
+		page.Names = map[string]string{}
+		found, err := o.userNames(ctx, people)
+		if err != nil {
+			return err
+		}
+		for id, name := range found {
+			page.Names[string(id)] = name
+		}
+	}
+	if a.Can(ScopeClientsRead) {
+		page.Clients = map[string]string{}
+		all := o.store.Clients() // in memory
+		for _, id := range clients {
+			if c := all[id]; c != nil && c.Name != "" {
+				page.Clients[string(id)] = c.Name
 			}
 		}
 	}
-	return names, nil
+	return nil
 }
 
 // ExportEvents calls write with every event that matches, newest first, and stops at its first

@@ -10,13 +10,24 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// checkClientID rejects ids that would mean something else in the addresses of the management API.
-func checkClientID(id client.ID) error {
-	reserved := []client.ID{
-		".", "..", "import", "export", "rotate", "bulk",
-		audit.ActorCLI, audit.ActorSystem, // the audit log calls others so
+// checkAddress rejects a name that means something else where addresses of the console and of the
+// management API name a thing of a kind: the thing would have no page. More are the words that only
+// addresses of this kind have.
+func checkAddress(field, name, kind string, more ...string) error {
+	if !slices.Contains(append(more, ".", "..", "new"), name) {
+		return nil
 	}
-	if slices.Contains(reserved, id) {
+	return fault.InvalidField(field, "%q cannot name a %s, because an address of the console or of the management "+
+		"API ends so; choose another name", name, kind)
+}
+
+// checkClientID rejects ids that would mean something else.
+func checkClientID(id client.ID) error {
+	err := checkAddress("client_id", string(id), "client", "bulk", "export", "import", "rotate")
+	if err != nil {
+		return err
+	}
+	if id == audit.ActorCLI || id == audit.ActorSystem { // the audit log calls others so
 		return fault.InvalidField("client_id", "%q cannot be the id of a client; choose another one", id)
 	}
 	return nil

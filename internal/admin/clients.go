@@ -145,7 +145,7 @@ func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
 	}
-	out.Warnings = slices.Concat(fresh, o.clientWarnings(c), o.scopeWarnings(c.Scopes))
+	out.Warnings = slices.Concat(fresh, o.clientWarnings(c), o.scopeWarnings(a, c.Scopes))
 	return out, err
 }
 
@@ -227,7 +227,7 @@ func (o *Operations) updateClient(ctx context.Context, a Actor, ref string, p Cl
 	if err := o.store.UpdateClientAt(ctx, p.IfVersion, old, &c, ev); err != nil {
 		return nil, err
 	}
-	warnings := slices.Concat(fresh, o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes)))
+	warnings := slices.Concat(fresh, o.clientWarnings(&c), o.scopeWarnings(a, without(c.Scopes, old.Scopes)))
 	return &ChangedClient{Client: &c, Warnings: warnings}, nil
 }
 

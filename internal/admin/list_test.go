@@ -76,6 +76,8 @@ func TestPagingDeliversTheTotal(t *testing.T) {
 	begins := func(u *identity.User, p string) bool {
 		return slices.ContainsFunc(u.Terms(), func(t string) bool { return strings.HasPrefix(t, p) })
 	}
+	day := admin.TimeRange{From: w.now.Add(-25 * time.Hour), Until: w.now.Add(-time.Hour)}
+	within := func(at time.Time, r admin.TimeRange) bool { return !at.Before(r.From) && at.Before(r.Until) }
 	for name, c := range map[string]struct {
 		q     admin.UserQuery
 		match func(u *identity.User) bool
@@ -106,6 +108,22 @@ func TestPagingDeliversTheTotal(t *testing.T) {
 		}},
 		"created": {admin.UserQuery{Created: admin.TimeRange{Until: w.now.Add(-time.Hour)}}, func(u *identity.User) bool {
 			return u.CreatedAt.Before(w.now.Add(-time.Hour))
+		}},
+		"created in a day": {admin.UserQuery{Created: day}, func(u *identity.User) bool { return within(u.CreatedAt, day) }},
+		"disabled, created in a day": {admin.UserQuery{Status: admin.UserDisabled, Created: day}, func(u *identity.User) bool {
+			return u.Disabled && within(u.CreatedAt, day)
+		}},
+		"unverified, created in a day": {admin.UserQuery{Verified: &no, Created: day}, func(u *identity.User) bool {
+			return !u.EmailVerified && within(u.CreatedAt, day)
+		}},
+		"role, created in a day": {admin.UserQuery{Role: "staff", Created: day}, func(u *identity.User) bool {
+			return u.Roles[0] == "staff" && within(u.CreatedAt, day)
+		}},
+		"created and last login": {admin.UserQuery{Created: day, LastLogin: day}, func(u *identity.User) bool {
+			return within(u.CreatedAt, day) && within(u.LastLoginAt, day)
+		}},
+		"active, last login": {admin.UserQuery{Status: admin.UserActive, LastLogin: day}, func(u *identity.User) bool {
+			return !u.Disabled && within(u.LastLoginAt, day)
 		}},
 		"no word": {admin.UserQuery{Search: "%!"}, func(*identity.User) bool { return false }},
 		"an id":   {admin.UserQuery{Search: everybody[7]}, func(u *identity.User) bool { return string(u.ID) == everybody[7] }},
@@ -159,6 +177,43 @@ func TestListsAreSorted(t *testing.T) {
 		if !slices.IsSorted(keys) {
 			t.Errorf("descending %v: the names are not in order", desc)
 		}
+	}
+}
+
+// A filter that few match comes in the order that was asked for, and one that many match in the
+// order that the list says. Those with a role come as they were created, the newest first if asked.
+func TestOrderOfFilteredLists(t *testing.T) {
+	w := newWorld(t)
+	w.fillUsers(t, 2400)
+	hour := admin.TimeRange{From: w.now.Add(-time.Hour)}
+	year := admin.TimeRange{From: w.now.Add(-365 * 24 * time.Hour)}
+	byName := admin.Sort{By: admin.OrderName}
+	for name, c := range map[string]struct {
+		q     admin.UserQuery
+		order string
+	}{
+		"few created":      {admin.UserQuery{Created: hour, Sort: byName}, admin.OrderName},
+		"many created":     {admin.UserQuery{Created: year, Sort: byName}, admin.OrderCreated},
+		"few signed in":    {admin.UserQuery{LastLogin: hour, Sort: byName}, admin.OrderName},
+		"many signed in":   {admin.UserQuery{LastLogin: year, Sort: byName}, admin.OrderLastLogin},
+		"a role of many":   {admin.UserQuery{Role: "staff", Sort: byName}, admin.OrderMatch},
+		"a role of nobody": {admin.UserQuery{Role: "none", Sort: byName}, admin.OrderName},
+	} {
+		l, err := w.ops.Users(t.Context(), admin.CommandLine(), c.q)
+		testkit.Must(t, err)
+		testkit.Equal(t, name, l.Order, c.order)
+	}
+	for _, desc := range []bool{false, true} {
+		ids, total, atLeast := w.allPages(t, admin.UserQuery{
+			Role: "staff", Sort: admin.Sort{By: admin.OrderCreated, Desc: desc}, Page: admin.Page{Limit: 500},
+		})
+		if total != 1200 || atLeast || len(ids) != 1200 {
+			t.Errorf("%d with the role, the total is %d (at least: %v)", len(ids), total, atLeast)
+		}
+		if desc {
+			slices.Reverse(ids)
+		}
+		testkit.Equal(t, "in the order of ids", slices.IsSorted(ids), true)
 	}
 }
 

@@ -9,12 +9,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
-	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 const maxRoleDescription = 200 // characters
@@ -62,11 +62,11 @@ func (o *Operations) Role(_ context.Context, a Actor, ref string) (*identity.Rol
 	if err := o.authorize(a, ScopeRolesRead); err != nil {
 		return nil, err
 	}
-	return o.role(ref)
+	return o.role(a, ref)
 }
 
 // role returns a shared value that must not be changed.
-func (o *Operations) role(ref string) (*identity.Role, error) {
+func (o *Operations) role(a Actor, ref string) (*identity.Role, error) {
 	all := o.store.RoleDefinitions()
 	if r := all[ref]; r != nil {
 		return r, nil
@@ -76,7 +76,7 @@ func (o *Operations) role(ref string) (*identity.Role, error) {
 			return r, nil
 		}
 	}
-	near := spell.Nearest(ref, slices.Sorted(maps.Keys(all)))
+	near := a.nearest(ScopeRolesRead, ref, slices.Sorted(maps.Keys(all)))
 	if near != "" {
 		return nil, fault.New(fault.NotFound, "there is no role %q; did you mean %s?", ref, near)
 	}
@@ -99,7 +99,7 @@ func (o *Operations) CreateRole(
 		UpdatedAt: now,
 	}
 	p.Apply(RoleFields(), r)
-	if err := o.checkRole(r, &identity.Role{}); err != nil {
+	if err := o.checkRole(a, r, &identity.Role{}); err != nil {
 		return nil, err
 	}
 	ev := roleEvent(a, audit.RoleCreated, r.Name, now)
@@ -109,7 +109,7 @@ func (o *Operations) CreateRole(
 	if fault.Is(err, fault.Conflict) && fault.Reason(err) == "" {
 		return nil, fault.New(fault.Conflict, "there is a role %q already; update it instead", name)
 	}
-	return r, err
+	return r, o.heldRole(ctx, a, name, err)
 }
 
 func roleEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {
@@ -119,7 +119,7 @@ func roleEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {
 }
 
 // checkRole checks a role that replaces old. Its scopes come in the order of their names.
-func (o *Operations) checkRole(r, old *identity.Role) error {
+func (o *Operations) checkRole(a Actor, r, old *identity.Role) error {
 	d := r.Description
 	switch {
 	case !identity.ValidRoleName(r.Name) || identity.ShapedLikeID(r.Name):
@@ -133,6 +133,11 @@ func (o *Operations) checkRole(r, old *identity.Role) error {
 		return fault.InvalidField("description",
 			"the description of a role contains %s; remove it, or type the text again", what)
 	}
+	if old.Name == "" {
+		if err := checkAddress("name", r.Name, "role"); err != nil {
+			return err
+		}
+	}
 	slices.Sort(r.Scopes)
 	r.Scopes = slices.Compact(r.Scopes)
 	known := o.store.Scopes()
@@ -140,7 +145,7 @@ func (o *Operations) checkRole(r, old *identity.Role) error {
 		if known[name] != nil {
 			continue
 		}
-		if near := spell.Nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
+		if near := a.nearest(ScopeScopesRead, name, slices.Sorted(maps.Keys(known))); near != "" {
 			return fault.InvalidField("scopes", "there is no scope %.80q; did you mean %s?", name, near)
 		}
 		return fault.InvalidField("scopes", "there is no scope %.80q; define it first", name)
@@ -156,14 +161,14 @@ func (o *Operations) UpdateRole(
 	if err := o.authorize(a, ScopeRolesWrite); err != nil {
 		return nil, err
 	}
-	old, err := o.ownRole(ref)
+	old, err := o.ownRole(a, ref)
 	if err != nil {
 		return nil, err
 	}
 	r := *old
 	r.Scopes = slices.Clone(old.Scopes)
 	p.Apply(RoleFields(), &r)
-	if err := o.checkRole(&r, old); err != nil {
+	if err := o.checkRole(a, &r, old); err != nil {
 		return nil, err
 	}
 	differ := field.Differences(RoleFields(), old, &r)
@@ -181,8 +186,8 @@ func (o *Operations) UpdateRole(
 }
 
 // ownRole returns a role that is not built in.
-func (o *Operations) ownRole(ref string) (*identity.Role, error) {
-	r, err := o.role(ref)
+func (o *Operations) ownRole(a Actor, ref string) (*identity.Role, error) {
+	r, err := o.role(a, ref)
 	if err == nil && r.System {
 		return nil, fault.New(fault.Conflict,
 			"the role %s is built in and cannot be changed or deleted; create one of your own", r.Name)
@@ -196,27 +201,22 @@ func (o *Operations) CanDeleteRole(_ context.Context, a Actor, ref string) error
 	if err := o.authorize(a, ScopeRolesWrite); err != nil {
 		return err
 	}
-	_, err := o.deletableRole(ref)
+	_, err := o.deletableRole(a, ref)
 	return err
 }
 
 // deletableRole returns a role that is not built in and that no route names.
-func (o *Operations) deletableRole(ref string) (*identity.Role, error) {
-	r, err := o.ownRole(ref)
+func (o *Operations) deletableRole(a Actor, ref string) (*identity.Role, error) {
+	r, err := o.ownRole(a, ref)
 	if err != nil {
 		return nil, err
 	}
-	s, err := o.routeSet()
+	routes, err := o.routesWith(func(x *access.Route) bool { return slices.Contains(x.Roles, r.Name) })
 	if err != nil {
 		return nil, err
 	}
-	for i := range s.all {
-		if slices.Contains(s.all[i].Roles, r.Name) {
-			return nil, held("the route %s is for people with the role %s; change it first",
-				s.describe(&s.all[i]).Address, r.Name)
-		}
-	}
-	return r, nil
+	use := RoleUse{Routes: HoldersOf(routes).visible(a, ScopeRoutesRead)}
+	return r, use.denial(r.Name)
 }
 
 // DeleteRole deletes a role that nobody has and that no scope or route names. A version other than
@@ -227,11 +227,11 @@ func (o *Operations) DeleteRole(
 	if err := o.authorize(a, ScopeRolesWrite); err != nil {
 		return nil, err
 	}
-	r, err := o.deletableRole(ref)
+	r, err := o.deletableRole(a, ref)
 	if err != nil {
 		return nil, err
 	}
 	ev := roleEvent(a, audit.RoleDeleted, r.Name, o.parts.Now())
 	ev.Guard = o.covers(a, ScopeRolesWrite, ofRoles(r.Name))
-	return r, o.store.DeleteRoleAt(ctx, version, r.Name, ev)
+	return r, o.heldRole(ctx, a, r.Name, o.store.DeleteRoleAt(ctx, version, r.Name, ev))
 }

@@ -159,7 +159,7 @@ func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*R
 	if err != nil {
 		return nil, err
 	}
-	out.Warnings = o.routeWarnings(ctx, r)
+	out.Warnings = o.routeWarnings(ctx, a, r)
 	ev := routeEvent(a, audit.RouteCreated, out, now)
 	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
 	return out, o.store.CreateRoute(ctx, r, o.routeCheck(s, r.ID), ev)
@@ -224,8 +224,13 @@ func (o *Operations) updateRoute(
 	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(old.Roles...), ofRoles(r.Roles...))
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
+<<<<<<< HEAD
 	out.Warnings = o.routeWarnings(ctx, &r)
 	err = o.store.UpdateRouteAt(ctx, version, old, &r, o.routeCheck(s, r.ID), ev)
+=======
+	out.Warnings = o.routeWarnings(ctx, a, &r)
+	err = o.store.UpdateRouteAt(ctx, version, old, &r, s.check(r.ID), ev)
+>>>>>>> adm
 	out.Revision = r.Revision
 	return out, err
 }
@@ -371,7 +376,7 @@ func routeEvent(a Actor, t audit.Type, r *Route, now time.Time) audit.Event {
 
 // routeWarnings reports names of clients and scopes that do not exist: a misspelled one would deny
 // every request.
-func (o *Operations) routeWarnings(ctx context.Context, r *access.Route) []Warning {
+func (o *Operations) routeWarnings(ctx context.Context, a Actor, r *access.Route) []Warning {
 	var out []Warning
 	for _, id := range r.Clients {
 		if _, err := o.store.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
@@ -381,5 +386,5 @@ func (o *Operations) routeWarnings(ctx context.Context, r *access.Route) []Warni
 	if len(r.Issuers) > 0 { // they define scopes of their own
 		return out
 	}
-	return append(out, o.scopeWarnings(r.Scopes)...)
+	return append(out, o.scopeWarnings(a, r.Scopes)...)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -15,7 +16,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
-	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 const maxScopeDescription = 200 // bytes
@@ -109,7 +109,7 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 	now := o.parts.Now()
 	s := &oauth.Scope{ID: secret.NewID(now), Name: name, CreatedAt: now}
 	p.Apply(ScopeFields(), s)
-	if err := o.checkScope(s, &oauth.Scope{}); err != nil {
+	if err := o.checkScope(a, s, &oauth.Scope{}); err != nil {
 		return nil, err
 	}
 	ev := scopeEvent(a, audit.ScopeCreated, s.Name, now)
@@ -119,12 +119,12 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 	if fault.Is(err, fault.Conflict) && fault.Reason(err) == "" {
 		return nil, fault.New(fault.Conflict, "there is a scope %q already; update it instead", name)
 	}
-	return s, err
+	return s, o.heldScope(ctx, a, name, err)
 }
 
 // checkScope checks a scope that replaces old. A description that stays is not checked for
 // characters.
-func (o *Operations) checkScope(s, old *oauth.Scope) error {
+func (o *Operations) checkScope(a Actor, s, old *oauth.Scope) error {
 	d := s.Description
 	switch {
 	case !client.ValidScope(s.Name):
@@ -140,12 +140,17 @@ func (o *Operations) checkScope(s, old *oauth.Scope) error {
 		return fault.InvalidField("description",
 			"the description of a scope contains %s; remove it, or type the text again", what)
 	}
-	return o.checkScopeRules(s, old)
+	if old.Name == "" {
+		if err := checkAddress("name", s.Name, "scope"); err != nil {
+			return err
+		}
+	}
+	return o.checkScopeRules(a, s, old)
 }
 
 // checkScopeRules checks what a scope requires, its role and its icon. The scopes that it requires
 // come in the order of their names.
-func (o *Operations) checkScopeRules(s, old *oauth.Scope) error {
+func (o *Operations) checkScopeRules(a Actor, s, old *oauth.Scope) error {
 	s.Requires = slices.Compact(slices.Sorted(slices.Values(s.Requires)))
 	if old.System && (!slices.Equal(s.Requires, old.Requires) || s.Role != old.Role) {
 		return fault.InvalidField("requires",
@@ -155,7 +160,7 @@ func (o *Operations) checkScopeRules(s, old *oauth.Scope) error {
 	for _, name := range s.Requires {
 		if defs.Scopes[name] == nil {
 			return fault.InvalidField("requires", "there is no scope %.80q%s; define it first", name,
-				didYouMean(name, slices.Sorted(maps.Keys(defs.Scopes))))
+				didYouMean(a.nearest(ScopeScopesRead, name, slices.Sorted(maps.Keys(defs.Scopes)))))
 		}
 	}
 	if defs.Closure(s.Requires...)[s.Name] {
@@ -163,7 +168,7 @@ func (o *Operations) checkScopeRules(s, old *oauth.Scope) error {
 	}
 	if s.Role != old.Role && s.Role != "" && defs.Roles[s.Role] == nil {
 		return fault.InvalidField("role", "there is no role %.80q%s; define it first", s.Role,
-			didYouMean(s.Role, slices.Sorted(maps.Keys(defs.Roles))))
+			didYouMean(a.nearest(ScopeRolesRead, s.Role, slices.Sorted(maps.Keys(defs.Roles)))))
 	}
 	if s.Icon != old.Icon && s.Icon != "" && !slices.Contains(oauth.ScopeIcons(), s.Icon) {
 		return fault.InvalidField("icon", "there is no icon %.80q; use one of %s", s.Icon,
@@ -172,9 +177,9 @@ func (o *Operations) checkScopeRules(s, old *oauth.Scope) error {
 	return nil
 }
 
-// didYouMean returns a question about the nearest known name, to be put into a sentence, or "".
-func didYouMean(name string, known []string) string {
-	if near := spell.Nearest(name, known); near != "" {
+// didYouMean returns a question about a name, to be put into a sentence, or "" without one.
+func didYouMean(near string) string {
+	if near != "" {
 		return " (did you mean " + near + "?)"
 	}
 	return ""
@@ -191,7 +196,7 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	}
 	s := *old
 	p.Apply(ScopeFields(), &s)
-	if err := o.checkScope(&s, old); err != nil {
+	if err := o.checkScope(a, &s, old); err != nil {
 		return nil, err
 	}
 	differ := field.Differences(ScopeFields(), old, &s)
@@ -212,11 +217,12 @@ func (o *Operations) CanDeleteScope(_ context.Context, a Actor, name string) err
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return err
 	}
-	_, err := o.deletableScope(name)
+	_, err := o.deletableScope(a, name)
 	return err
 }
 
-func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
+// deletableScope returns a scope that is not built in and that no route names.
+func (o *Operations) deletableScope(a Actor, name string) (*oauth.Scope, error) {
 	s, err := o.scope(name)
 	if err != nil {
 		return nil, err
@@ -224,36 +230,18 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 	if s.System {
 		return nil, builtInScope(s)
 	}
-	set, err := o.routeSet()
+	routes, err := o.routesWith(func(r *access.Route) bool {
+		return len(r.Issuers) == 0 && slices.Contains(r.Scopes, s.Name)
+	})
 	if err != nil {
 		return nil, err
 	}
-	for i := range set.all {
-		if r := &set.all[i]; slices.Contains(r.Scopes, s.Name) && len(r.Issuers) == 0 {
-			return nil, held("the route %s needs the scope %s; change it first", set.describe(r).Address, s.Name)
-		}
-	}
-	return s, nil
+	use := ScopeUse{Routes: HoldersOf(routes).visible(a, ScopeRoutesRead)}
+	return s, use.denial(s.Name)
 }
 
-// ScopeUse is what names a scope, so that it cannot be deleted.
-type ScopeUse struct {
-	Clients []client.ID // at most MaxScopeUse of each
-	Roles   []string
-	Scopes  []string // that require it
-	Routes  []string // addresses
-}
-
-// MaxScopeUse is how many clients, roles, scopes and routes a ScopeUse names.
-const MaxScopeUse = 20
-
-// None reports whether nothing names the scope.
-func (u *ScopeUse) None() bool {
-	return len(u.Clients)+len(u.Roles)+len(u.Scopes)+len(u.Routes) == 0
-}
-
-// ScopeUse returns what names a scope, for a page that asks before the scope is deleted. It returns
-// fault.Conflict for a built-in one, which is never deleted.
+// ScopeUse returns what names a scope, for a page that asks before the scope is deleted; names only
+// of what the actor may read. It returns fault.Conflict for a built-in one, which is never deleted.
 func (o *Operations) ScopeUse(ctx context.Context, a Actor, name string) (*ScopeUse, error) {
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
@@ -265,33 +253,12 @@ func (o *Operations) ScopeUse(ctx context.Context, a Actor, name string) (*Scope
 	if s.System {
 		return nil, builtInScope(s)
 	}
-	use, err := o.store.ScopeUse(ctx, s.Name, MaxScopeUse)
-	if err != nil {
-		return nil, err
-	}
-	set, err := o.routeSet()
-	if err != nil {
-		return nil, err
-	}
-	for i := range set.all {
-		r := &set.all[i]
-		if slices.Contains(r.Scopes, s.Name) && len(r.Issuers) == 0 && len(use.Routes) < MaxScopeUse {
-			use.Routes = append(use.Routes, set.describe(r).Address)
-		}
-	}
-	return use, nil
+	return o.scopeUse(ctx, a, s.Name)
 }
 
 func builtInScope(s *oauth.Scope) error {
 	return fault.New(fault.Conflict,
 		"scope %s is built in and cannot be deleted; it has no effect until a client may request it", s.Name)
-}
-
-// held returns the error for a thing that cannot be deleted while something has or names it.
-func held(format string, args ...any) error {
-	e := fault.New(fault.Conflict, format, args...)
-	e.Reason = ReasonHeld
-	return e
 }
 
 // DeleteScope deletes a scope that no client, role, route or other scope names. What people have
@@ -301,13 +268,13 @@ func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string, vers
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
 	}
-	s, err := o.deletableScope(name)
+	s, err := o.deletableScope(a, name)
 	if err != nil {
 		return nil, err
 	}
 	ev := scopeEvent(a, audit.ScopeDeleted, s.Name, o.parts.Now())
 	ev.Guard = o.covers(a, ScopeScopesWrite, ofScopes(s.Name))
-	return s, o.store.DeleteScopeAt(ctx, version, s.Name, ev)
+	return s, o.heldScope(ctx, a, s.Name, o.store.DeleteScopeAt(ctx, version, s.Name, ev))
 }
 
 func scopeEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {

@@ -110,6 +110,8 @@ type UserStore interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	// UserByRef returns the user with that id, email address or username, or fault.NotFound.
 	UserByRef(ctx context.Context, ref string) (*identity.User, error)
+	// UsersByID returns the users with ids, in any order. Those that are not there are missing.
+	UsersByID(ctx context.Context, ids []identity.UserID) ([]identity.User, error)
 	// ListUsers returns the page of users that follows a position, nil for the first.
 	ListUsers(ctx context.Context, q UserQuery, after *Position) (Rows[identity.User], error)
 	// CountAdmins returns how many active administrators there are.
@@ -132,7 +134,7 @@ type UserStore interface {
 	// UpdateUserAt and the other methods in …At return fault.Stale unless the thing has the
 	// version; 0 is any.
 	UpdateUserAt(ctx context.Context, version int64, old, new *identity.User, ev ...audit.Event) error
-	// Roles returns up to limit different lists of roles that users have, each separated by spaces.
+	// Roles returns up to limit different roles that users have.
 	Roles(ctx context.Context, limit int) ([]string, error)
 	// SetUserDisabled and DeleteUserAt end everything the user has open. They return fault.Conflict
 	// with ReasonLastAdministrator rather than leave the server without an active administrator.
@@ -191,7 +193,7 @@ type ScopeStore interface {
 	// CreateScope stores a new scope, or returns fault.Conflict for a name that is in use.
 	CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error
 	UpdateScopeAt(ctx context.Context, version int64, old, new *oauth.Scope, ev ...audit.Event) error
-	// ScopeUse returns up to limit clients, roles and scopes each that name a scope.
+	// ScopeUse returns up to limit clients, roles and scopes each that name a scope, but no routes.
 	ScopeUse(ctx context.Context, name string, limit int) (*ScopeUse, error)
 	DeleteScopeAt(ctx context.Context, version int64, name string, ev ...audit.Event) error
 }
@@ -208,6 +210,9 @@ type RoleStore interface {
 	UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audit.Event) error
 	// DeleteRole returns fault.Conflict with ReasonHeld for a role that somebody has.
 	DeleteRoleAt(ctx context.Context, version int64, name string, ev ...audit.Event) error
+	// RoleUse returns how many people have a role, up to MaxTotal and one more, and up to limit
+	// clients and scopes each that name it, without routes.
+	RoleUse(ctx context.Context, name string, limit int) (*RoleUse, error)
 }
 
 // RouteStore is what the operations on routes need of storage.

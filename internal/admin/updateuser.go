@@ -67,7 +67,7 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 		return out, nil
 	}
 	added := without(u.Roles, old.Roles)
-	if out.Warnings, err = o.roleWarnings(ctx, added); err != nil {
+	if out.Warnings, err = o.roleWarnings(ctx, a, added); err != nil {
 		return nil, err
 	}
 	if u.Admin() && !old.Admin() && u.PasswordHash != "" && !u.MustChange {
@@ -139,12 +139,12 @@ func lastAdministrator(u *identity.User, err error) error {
 	}
 }
 
-// maxRoleLists bounds how many different lists of roles are searched for a known one.
-const maxRoleLists = 1000
+// maxRoles bounds how many of the roles that people have are searched for a known one.
+const maxRoles = 1000
 
 // roleWarnings returns a warning for each role that is not defined, that no user has and no route
-// names.
-func (o *Operations) roleWarnings(ctx context.Context, roles []string) ([]Warning, error) {
+// names. The nearest known one is for actors who may read roles.
+func (o *Operations) roleWarnings(ctx context.Context, a Actor, roles []string) ([]Warning, error) {
 	if len(roles) == 0 {
 		return nil, nil
 	}
@@ -152,33 +152,46 @@ func (o *Operations) roleWarnings(ctx context.Context, roles []string) ([]Warnin
 	for _, r := range o.store.Routes() {
 		known = append(known, r.Roles...)
 	}
-	lists, err := o.store.Roles(ctx, maxRoleLists)
+	held, err := o.store.Roles(ctx, maxRoles)
 	if err != nil {
 		return nil, err
 	}
-	for _, list := range lists {
-		known = append(known, strings.Fields(list)...)
-	}
+	known = append(known, held...)
 	slices.Sort(known)
-	return unknown(WarnUnknownRole, roles, slices.Compact(known)), nil
+	return a.unknown(WarnUnknownRole, ScopeRolesRead, roles, slices.Compact(known)), nil
 }
 
 // scopeWarnings returns a warning for each scope that is not defined.
+<<<<<<< HEAD
 func (o *Operations) scopeWarnings(names []string) []Warning {
 	known := o.store.Scopes()
 	if !slices.ContainsFunc(names, func(name string) bool { return known[name] == nil }) {
 		return nil
 	}
 	return unknown(WarnUnknownScope, names, slices.Sorted(maps.Keys(known)))
+=======
+func (o *Operations) scopeWarnings(a Actor, names []string) []Warning {
+	return a.unknown(WarnUnknownScope, ScopeScopesRead, names, slices.Sorted(maps.Keys(o.store.Scopes())))
+>>>>>>> adm
 }
 
-// unknown returns a warning for each name that is not known.
-func unknown(code string, names, known []string) []Warning {
+// unknown returns a warning for each name that is not known, with the nearest one if the actor has
+// the scope that reads them.
+func (a Actor) unknown(code string, read Scope, names, known []string) []Warning {
 	var out []Warning
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			out = append(out, Warning{Code: code, Subject: name, Nearest: spell.Nearest(name, known)})
+			out = append(out, Warning{Code: code, Subject: name, Nearest: a.nearest(read, name, known)})
 		}
 	}
 	return out
+}
+
+// nearest returns the known name that is most like another one, or "" if none is or the actor lacks
+// the scope that reads them.
+func (a Actor) nearest(read Scope, name string, known []string) string {
+	if !a.Can(read) {
+		return ""
+	}
+	return spell.Nearest(name, known)
 }

@@ -26,8 +26,9 @@ type AccessStore interface {
 	EndUserGrants(ctx context.Context, u identity.UserID, now time.Time, ev ...audit.Event) error
 	// DeleteCredential deletes a second factor, or returns fault.NotFound. remains may be "".
 	DeleteCredential(ctx context.Context, u identity.UserID, id, remains identity.CredentialID, ev ...audit.Event) error
-	// SessionMetrics counts active sessions, those that began since a time, and their users.
-	SessionMetrics(ctx context.Context, now, since time.Time) (SessionMetrics, error)
+	// SessionMetrics counts active sessions, those that began since a time, and their users: of all
+	// sessions, or of the newest ones.
+	SessionMetrics(ctx context.Context, now, since time.Time, newest int) (SessionMetrics, error)
 }
 
 // Authorization is what a user has allowed a client, and the access that it has now.
@@ -216,13 +217,19 @@ type SessionMetrics struct {
 	Active int
 	Today  int // that began today (UTC)
 	Users  int // that have an active session
+
+	AtLeast bool // the numbers are lower bounds
 }
 
-// SessionMetrics counts the sessions.
-func (o *Operations) SessionMetrics(ctx context.Context, a Actor) (SessionMetrics, error) {
+// SessionMetrics counts the sessions: all of them, however long it takes, or the newest MaxTotal.
+func (o *Operations) SessionMetrics(ctx context.Context, a Actor, all bool) (SessionMetrics, error) {
 	if err := o.authorize(a, ScopeMetricsRead); err != nil {
 		return SessionMetrics{}, err
 	}
 	now := o.parts.Now().UTC()
-	return o.store.SessionMetrics(ctx, now, now.Truncate(24*time.Hour))
+	newest := MaxTotal
+	if all {
+		newest = 0
+	}
+	return o.store.SessionMetrics(ctx, now, now.Truncate(24*time.Hour), newest)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,21 +169,19 @@ func (o *Operations) UserNames(ctx context.Context, a Actor, ids []identity.User
 	if err := o.authorize(a, ScopeUsersRead); err != nil {
 		return nil, err
 	}
-	names, resolved := map[identity.UserID]string{}, map[identity.UserID]bool{}
-	for _, id := range ids {
-		if resolved[id] {
-			continue
-		}
-		resolved[id] = true
-		u, err := o.store.UserByRef(ctx, string(id))
-		switch {
-		case err == nil && u.ID == id:
-			names[id] = u.LoginName()
-		case err != nil && !fault.Is(err, fault.NotFound):
-			return nil, err
-		}
+	return o.userNames(ctx, ids)
+}
+
+// userNames returns what users sign in with, by their ids, which may repeat.
+func (o *Operations) userNames(ctx context.Context, ids []identity.UserID) (map[identity.UserID]string, error) {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	users, err := o.store.UsersByID(ctx, slices.Compact(ids))
+	names := make(map[identity.UserID]string, len(users))
+	for i := range users {
+		names[users[i].ID] = users[i].LoginName()
 	}
-	return names, nil
+	return names, err
 }
 
 // CreateUser creates an account with a password, or with a one-time link to choose one.
@@ -197,7 +196,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	warnings, err := o.roleWarnings(ctx, u.Roles)
+	warnings, err := o.roleWarnings(ctx, a, u.Roles)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +250,7 @@ func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*Crea
 			u, out.Warnings = changed.User, changed.Warnings
 		}
 	case fault.Is(err, fault.NotFound):
-		if out.Warnings, err = o.roleWarnings(ctx, u.Roles); err != nil {
+		if out.Warnings, err = o.roleWarnings(ctx, a, u.Roles); err != nil {
 			return nil, err
 		}
 		if err := o.store.CreateUser(ctx, u, o.createdEvents(a, u)...); err != nil {

@@ -91,7 +91,7 @@ type eventView struct {
 	Actor     string            `json:"actor"`
 	User      string            `json:"user_id"`
 	UserName  string            `json:"user_name,omitempty"`  // what the user signs in with, where it is known
-	ActorName string            `json:"actor_name,omitempty"` // likewise of a person who caused it
+	ActorName string            `json:"actor_name,omitempty"` // likewise of a person or client that caused it
 	Client    string            `json:"client_id"`
 	Session   string            `json:"session_id"`
 	Grant     string            `json:"grant_id"`
@@ -167,12 +167,16 @@ func (v eventView) user() string {
 	return v.User
 }
 
-// actor returns who caused the event, by name where it is known.
+// actor returns who caused the event, by name where it is known. A client is shown with its id:
+// several may have one name.
 func (v eventView) actor() string {
-	if v.ActorName != "" {
-		return v.ActorName
+	switch {
+	case v.ActorName == "":
+		return v.Actor
+	case v.ActorType == audit.ActorClient:
+		return v.ActorName + " (" + v.Actor + ")"
 	}
-	return v.Actor
+	return v.ActorName
 }
 
 // auditList lists events.
@@ -199,7 +203,7 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 		views := make([]eventView, 0, len(page.Events))
 		for i := range page.Events {
 			v := viewEvent(&page.Events[i])
-			v.UserName, v.ActorName = page.Names[v.User], page.Names[v.Actor]
+			v.UserName, v.ActorName = page.Names[v.User], page.ActorName(&page.Events[i])
 			views = append(views, v)
 		}
 		return showList(c, views, page.Total, func(s *table) {
@@ -225,7 +229,7 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 			return err
 		}
 		v := viewEvent(&page.Events[0])
-		v.UserName, v.ActorName = page.Names[v.User], page.Names[v.Actor]
+		v.UserName, v.ActorName = page.Names[v.User], page.ActorName(&page.Events[0])
 		return c.show(v, func(s *table) {
 			for _, pair := range [][2]string{
 				{"id", v.ID},

@@ -211,7 +211,7 @@ type serverOperations interface {
 		ctx context.Context, a admin.Actor, ref string, overlap time.Duration,
 	) (*admin.CreatedWebhook, error)
 	Session(ctx context.Context, a admin.Actor, id identity.SessionID) (*identity.Session, error)
-	SessionMetrics(ctx context.Context, a admin.Actor) (admin.SessionMetrics, error)
+	SessionMetrics(ctx context.Context, a admin.Actor, all bool) (admin.SessionMetrics, error)
 	Sessions(
 		ctx context.Context, a admin.Actor, user string, sel admin.SessionSelection, p admin.Page,
 	) (*admin.List[identity.Session], error)

@@ -268,11 +268,11 @@ type sessionCounts struct {
 // Run prints the numbers.
 func (*sessionMetrics) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops operations, a admin.Actor) error {
-		m, err := ops.SessionMetrics(ctx, a)
+		m, err := ops.SessionMetrics(ctx, a, true)
 		if err != nil {
 			return err
 		}
-		return c.show(sessionCounts(m), func(s *table) {
+		return c.show(sessionCounts{m.Active, m.Today, m.Users}, func(s *table) {
 			s.pair("active", strconv.Itoa(m.Active))
 			s.pair("began_today", strconv.Itoa(m.Today))
 			s.pair("users", strconv.Itoa(m.Users))

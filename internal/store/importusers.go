@@ -167,8 +167,10 @@ func insertMany(ctx context.Context, tx sqldb.Tx, into, end string, most int, ro
 func (d *DB) ExportUsers(ctx context.Context, q UserQuery, f func(*identity.User) error) error {
 	q.Sort = admin.Sort{}
 	q.Page = admin.Page{Limit: maxLimit}
+	l := userListing(q)
+	l.steady = true
 	for after := (*admin.Position)(nil); ; {
-		rows, err := userListing(q).next(ctx, d.sql, q.Page, after)
+		rows, err := l.next(ctx, d.sql, q.Page, after)
 		if err != nil {
 			return err
 		}

@@ -14,9 +14,13 @@ const (
 	// smallPosting is how many rows are read and sorted for a page. Where an index finds more, the
 	// list is read in the order of an index.
 	smallPosting = 1000
-	// scanWindow is how many rows are looked at for a page where no index serves the whole filter.
-	// The page may be short then, and the next one goes on.
+	// scanWindow is how many rows are looked at for a page, and for the total, where no index
+	// serves the whole filter. The page may be short then, and the next one goes on.
 	scanWindow = 5000
+	// wideWindow is the same for rows as wide as those of users. In another order than that of
+	// their creation, where each row is in another part of the table, a page looks at half as
+	// many, and where the rows must be looked at one by one, at a fifth.
+	wideWindow = 2000
 )
 
 // A condition adds its parameters to a statement and returns its text.
@@ -36,11 +40,12 @@ type posting struct {
 	match condition // the same as a condition on a row of the table, or nil with keep
 	most  int       // how many ids are read and sorted; 0: smallPosting
 
-	// How a list is read where there are more: in the order of the terms, or of the index on
-	// created_at that has match as its predicate. With neither, rows are filtered.
-	prefix  string // of terms
-	exact   bool   // prefix is the whole term
-	created bool
+	// How a list is read where there are more: in the order of the terms, or of a column whose
+	// index has match as its predicate or as its range. With neither, rows are filtered.
+	prefix string // of terms
+	exact  bool   // prefix is the whole term
+	column string
+	span   bool // match is a range of column
 
 	keep func(any) bool // what match says, for a pointer to a row, where no statement can say it
 }
@@ -55,6 +60,12 @@ type listing[T any] struct {
 	order string // what callers call it
 	desc  bool
 
+	// steady lists are read in an order that does not change while they are: not by the last
+	// sign-in, which would list again who signs in meanwhile.
+	steady bool
+
+	wide bool // the rows are
+
 	served   []condition // conditions that the index on sort serves
 	filters  []condition // other conditions on columns
 	postings []posting
@@ -63,10 +74,10 @@ type listing[T any] struct {
 
 // Plans of reading a list. That of a posting ends in its number.
 const (
-	planSort    = "s"
-	planSmall   = "c"
-	planTerms   = "t"
-	planCreated = "p"
+	planSort   = "s"
+	planSmall  = "c"
+	planTerms  = "t"
+	planColumn = "p"
 )
 
 // plan is how a list is read: which posting leads, and the order.
@@ -85,12 +96,7 @@ func (l *listing[T]) read(
 	if err != nil {
 		return out, err
 	}
-	out.Order = l.order
-	if use.terms {
-		out.Order = admin.OrderMatch
-	} else if use.column != l.sort {
-		out.Order = admin.OrderCreated
-	}
+	out.Order = l.orderName(use)
 	if use.name[:1] == planSmall {
 		return out, l.readSmall(ctx, c, use, p, after, &out)
 	}
@@ -127,6 +133,19 @@ func (l *listing[T]) next(
 	return out, err
 }
 
+// orderName returns what callers call the order in which a list is read.
+func (l *listing[T]) orderName(use plan) string {
+	switch {
+	case use.terms:
+		return admin.OrderMatch
+	case use.column == l.sort:
+		return l.order
+	case use.column == "last_login_at":
+		return admin.OrderLastLogin
+	}
+	return admin.OrderCreated
+}
+
 // finish adds to the next position what all positions of a list have in common.
 func (l *listing[T]) finish(use plan, out *admin.Rows[T]) {
 	if out.Next != nil {
@@ -158,8 +177,8 @@ func (l *listing[T]) plan(ctx context.Context, c sqldb.Conn, after *admin.Positi
 		}
 	}
 	for i, p := range l.postings {
-		if p.created {
-			return l.planNamed(planCreated + string(rune('0'+i))), nil
+		if p.column != "" && !(l.steady && p.column == "last_login_at") {
+			return l.planNamed(planColumn + string(rune('0'+i))), nil
 		}
 	}
 	return l.planNamed(planSort), nil
@@ -167,7 +186,7 @@ func (l *listing[T]) plan(ctx context.Context, c sqldb.Conn, after *admin.Positi
 
 func (l *listing[T]) planNamed(name string) plan {
 	use := plan{name: name, lead: -1, column: l.sort}
-	if len(name) < 2 {
+	if len(name) < 2 || len(l.postings) == 0 {
 		use.name = planSort
 		return use
 	}
@@ -175,8 +194,8 @@ func (l *listing[T]) planNamed(name string) plan {
 	switch name[:1] {
 	case planTerms:
 		use.terms, use.column = true, "term"
-	case planCreated:
-		use.column = "created_at"
+	case planColumn:
+		use.column = l.postings[use.lead].column
 	}
 	return use
 }
@@ -232,37 +251,86 @@ func (l *listing[T]) keeps(use plan) bool {
 func (l *listing[T]) readSmall(
 	ctx context.Context, c sqldb.Conn, use plan, p admin.Page, after *admin.Position, out *admin.Rows[T],
 ) error {
-	lead := &l.postings[use.lead]
-	w := where{}
-	text := "SELECT " + l.table.qualified() + " FROM (SELECT DISTINCT id FROM (" + lead.ids(&w) + ") every LIMIT " +
-		w.param(lead.limit()+1) + ") few CROSS JOIN " + l.table.name
-	w.terms = append(w.terms, l.table.name+".id = few.id")
-	l.conditions(&w, use.lead)
-	name := l.table.name + "."
-	text += w.String() + orderBy(l.desc, name+l.sort, name+"id")
-	all, err := list(ctx, c, l.table.scan, text, w.args...)
+	places, err := l.smallPlaces(ctx, c, use)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(v T) bool { return !l.matches(use, &v) })
-	out.Total = len(all)
+	out.Total = len(places)
 	if after != nil {
-		all = slices.DeleteFunc(all, func(v T) bool { return !l.follows(&v, after) })
+		places = slices.DeleteFunc(places, func(at admin.Position) bool { return !l.follows(&at, after) })
 	}
-	all = all[min(p.Offset, len(all)):]
-	if n := int(limit(p.Limit)); len(all) > n {
-		all = all[:n]
-		next := l.key(&all[n-1])
+	places = places[min(p.Offset, len(places)):]
+	if n := int(limit(p.Limit)); len(places) > n {
+		places = places[:n]
+		next := places[n-1]
 		out.Next = &next
 	}
-	out.Items = all
+	out.Items, err = l.rowsAt(ctx, c, places)
 	l.finish(use, out)
-	return nil
+	return err
 }
 
-// follows reports whether a row comes after a position in the order of the list.
-func (l *listing[T]) follows(v *T, after *admin.Position) bool {
-	at := l.key(v)
+// smallPlaces returns the places of all rows that a posting selects, in the order that was asked
+// for. Only where rows must be looked at one by one it reads them whole.
+func (l *listing[T]) smallPlaces(ctx context.Context, c sqldb.Conn, use plan) (out []admin.Position, err error) {
+	lead, name := &l.postings[use.lead], l.table.name+"."
+	columns := name + l.sort + ", " + name + "id"
+	if l.keeps(use) {
+		columns = l.table.qualified()
+	}
+	w := where{}
+	text := "SELECT " + columns + " FROM (SELECT DISTINCT id FROM (" + lead.ids(&w) + ") every LIMIT " +
+		w.param(lead.limit()+1) + ") few CROSS JOIN " + l.table.name
+	w.terms = append(w.terms, name+"id = few.id")
+	l.conditions(&w, use.lead)
+	w.hideFromIndexes(1)
+	text += w.String() + orderBy(l.desc, name+l.sort, name+"id")
+	err = each(ctx, c, func(r sqldb.Row) error {
+		if !l.keeps(use) {
+			at, err := scanPlace(r, l.sort)
+			out = append(out, at)
+			return err
+		}
+		v, err := l.table.scan(r)
+		if err == nil && l.matches(use, v) {
+			out = append(out, l.key(v))
+		}
+		return err
+	}, text, w.args...)
+	return out, err
+}
+
+// scanPlace reads a place from its column and the id.
+func scanPlace(r sqldb.Row, column string) (at admin.Position, err error) {
+	switch column {
+	case "id":
+		err = r.Scan(&at.ID, &at.ID)
+	case "term", "name_key":
+		err = r.Scan(&at.Text, &at.ID)
+	default:
+		err = r.Scan(&at.Number, &at.ID)
+	}
+	return at, err
+}
+
+// rowsAt returns the rows at places, in their order. A row that has gone meanwhile is left out.
+func (l *listing[T]) rowsAt(ctx context.Context, c sqldb.Conn, places []admin.Position) (out []T, err error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	w := where{}
+	params, order := make([]string, len(places)), make(map[string]int, len(places))
+	for i, at := range places {
+		params[i], order[at.ID] = w.param(at.ID), i
+	}
+	out, err = list(ctx, c, l.table.scan, "SELECT "+l.table.qualified()+" FROM "+l.table.name+
+		" WHERE "+l.table.name+".id IN ("+strings.Join(params, ", ")+")", w.args...)
+	slices.SortFunc(out, func(x, y T) int { return order[l.key(&x).ID] - order[l.key(&y).ID] })
+	return out, err
+}
+
+// follows reports whether a place comes after another in the order of the list.
+func (l *listing[T]) follows(at, after *admin.Position) bool {
 	d := strings.Compare(at.Text, after.Text)
 	if d == 0 && at.Number != after.Number {
 		d = 1
@@ -293,11 +361,16 @@ func (l *listing[T]) bounds(w *where, use plan, after *admin.Position) {
 		w.add(name+"term = ", p.prefix, p.exact)
 		w.add(name+"term >= ", p.prefix, !p.exact)
 		w.add(name+"term < ", p.prefix+lastRune, !p.exact)
-	case use.lead >= 0:
-		w.terms = append(w.terms, l.postings[use.lead].match(w))
 	default:
-		for _, f := range l.served {
-			w.terms = append(w.terms, f(w))
+		if use.column == l.sort {
+			for _, f := range l.served {
+				w.terms = append(w.terms, f(w))
+			}
+		}
+		for i, p := range l.postings {
+			if l.bounded(use, i) {
+				w.terms = append(w.terms, p.match(w))
+			}
 		}
 	}
 	if after != nil {
@@ -305,18 +378,28 @@ func (l *listing[T]) bounds(w *where, use plan, after *admin.Position) {
 	}
 }
 
+// bounded reports whether the index of a walk serves a posting: the leading one, and ranges of the
+// column in whose order the list is read.
+func (l *listing[T]) bounded(use plan, i int) bool {
+	return i == use.lead || !use.terms && l.postings[i].span && l.postings[i].column == use.column
+}
+
 // lastRune is greater than every character of a term.
 const lastRune = "\U0010FFFF"
 
-// operator returns > or >= in the direction of a walk.
+// operator returns an operator of an ascending order in the direction of a walk.
 func (l *listing[T]) operator(use plan, op string) string {
 	if l.descends(use) {
-		return strings.Replace(op, ">", "<", 1)
+		return strings.NewReplacer(">", "<", "<", ">").Replace(op)
 	}
 	return op
 }
 
-func (l *listing[T]) descends(use plan) bool { return l.desc && !use.terms }
+// descends reports whether a walk goes backwards. Things with one whole term come in the order of
+// their ids, which is that in which they were created.
+func (l *listing[T]) descends(use plan) bool {
+	return l.desc && (!use.terms || l.postings[use.lead].exact)
+}
 
 // compare returns a comparison of a row's place with a position.
 func (l *listing[T]) compare(w *where, use plan, op string, at *admin.Position) string {
@@ -332,12 +415,13 @@ func (l *listing[T]) compare(w *where, use plan, op string, at *admin.Position) 
 }
 
 func orderBy(desc bool, columns ...string) string {
+	columns = slices.Compact(columns)
 	if desc {
 		for i := range columns {
 			columns[i] += " DESC"
 		}
 	}
-	return " ORDER BY " + strings.Join(slices.Compact(columns), ", ")
+	return " ORDER BY " + strings.Join(columns, ", ")
 }
 
 func (l *listing[T]) orderOf(use plan) string {
@@ -347,14 +431,25 @@ func (l *listing[T]) orderOf(use plan) string {
 
 // filtered reports whether a walk meets rows that are not of the list.
 func (l *listing[T]) filtered(use plan) bool {
-	others := len(l.postings)
-	if use.lead >= 0 {
-		others--
+	for i := range l.postings {
+		if !l.bounded(use, i) {
+			return true
+		}
 	}
-	if use.column != l.sort && len(l.served) > 0 {
-		return true
+	return len(l.filters) > 0 || use.column != l.sort && len(l.served) > 0
+}
+
+// looksAt returns how many rows a walk that filters looks at.
+func (l *listing[T]) looksAt(use plan) int {
+	switch {
+	case !l.wide:
+		return scanWindow
+	case l.keeps(use):
+		return wideWindow / 5
+	case use.column == "created_at" || use.column == "id", use.terms && l.postings[use.lead].exact:
+		return wideWindow
 	}
-	return others > 0 || len(l.filters) > 0
+	return wideWindow / 2
 }
 
 // edge returns the place n rows after a position, or nil if there are fewer.
@@ -368,14 +463,9 @@ func (l *listing[T]) edge(
 		" LIMIT 1 OFFSET " + w.param(n-1)
 	var at *admin.Position
 	err := each(ctx, c, func(r sqldb.Row) error {
-		at = new(admin.Position)
-		if use.column == "id" {
-			return r.Scan(&at.ID, &at.ID)
-		}
-		if use.terms || use.column == "name_key" {
-			return r.Scan(&at.Text, &at.ID)
-		}
-		return r.Scan(&at.Number, &at.ID)
+		place, err := scanPlace(r, use.column)
+		at = &place
+		return err
 	}, text, w.args...)
 	return at, err
 }
@@ -386,15 +476,15 @@ type found[T any] struct {
 	at    admin.Position
 }
 
-// walk reads a page in the order of an index. Where rows are filtered it looks at no more than
-// scanWindow of them beyond the offset; the page may be short then.
+// walk reads a page in the order of an index. Where rows are filtered it looks at no more of them
+// than looksAt says beyond the offset; the page may be short then.
 func (l *listing[T]) walk(
 	ctx context.Context, c sqldb.Conn, use plan, p admin.Page, after *admin.Position, out *admin.Rows[T],
 ) error {
 	var edge *admin.Position
 	if l.filtered(use) {
 		var err error
-		if edge, err = l.edge(ctx, c, use, after, scanWindow+p.Offset); err != nil {
+		if edge, err = l.edge(ctx, c, use, after, l.looksAt(use)+p.Offset); err != nil {
 			return err
 		}
 	}
@@ -471,7 +561,8 @@ func (l *listing[T]) window(ctx context.Context, c sqldb.Conn, use plan, in span
 	} else {
 		text += " FROM " + l.table.name
 	}
-	l.remaining(&w, use)
+	rest := l.remaining(&w, use)
+	w.hideFromIndexes(len(w.terms) - rest)
 	text += w.String() + l.orderOf(use) + " LIMIT " + w.param(n) + " OFFSET " + w.param(offset)
 	err = each(ctx, c, func(r sqldb.Row) error {
 		v := new(T)
@@ -494,19 +585,28 @@ func (l *listing[T]) window(ctx context.Context, c sqldb.Conn, use plan, in span
 	return out, err
 }
 
-// remaining adds the conditions that bounds has not.
-func (l *listing[T]) remaining(w *where, use plan) {
-	conditions := l.filters
-	if use.lead >= 0 {
+// remaining adds the conditions that bounds has not, and returns how many these are.
+func (l *listing[T]) remaining(w *where, use plan) int {
+	before, conditions := len(w.terms), l.filters
+	if use.column != l.sort {
 		conditions = slices.Concat(l.served, l.filters)
 	}
 	for _, f := range conditions {
 		w.terms = append(w.terms, f(w))
 	}
 	for i, p := range l.postings {
-		if i != use.lead && p.match != nil {
+		if !l.bounded(use, i) && p.match != nil {
 			w.terms = append(w.terms, p.match(w))
 		}
+	}
+	return len(w.terms) - before
+}
+
+// hideFromIndexes makes that an engine checks conditions, from the i-th on, row by row. An index
+// that serves one of them would make it leave the order of a walk, and read all that it serves.
+func (w *where) hideFromIndexes(i int) {
+	for ; i < len(w.terms); i++ {
+		w.terms[i] = "CASE WHEN " + w.terms[i] + " THEN 1 ELSE 0 END = 1"
 	}
 }
 
@@ -522,11 +622,12 @@ func (l *listing[T]) place(use plan, v *T) admin.Position {
 }
 
 // total counts the list: exactly up to admin.MaxTotal, or all if asked. Where rows are filtered it
-// looks at no more than admin.MaxTotal of them unless asked.
+// looks at no more of them than looksAt says, unless asked.
 func (l *listing[T]) total(
 	ctx context.Context, c sqldb.Conn, use plan, exact bool,
 ) (n int, atLeast bool, err error) {
-	if l.count != "" && use.lead < 0 && !l.filtered(use) && len(l.served) == 0 {
+	filtered := l.filtered(use)
+	if l.count != "" && use.lead < 0 && !filtered && len(l.served) == 0 {
 		n, err = countOf(ctx, c, l.count)
 		return n, false, err
 	}
@@ -535,8 +636,8 @@ func (l *listing[T]) total(
 	}
 	most, different := admin.MaxTotal+1, "COUNT(*)"
 	var edge *admin.Position
-	if l.filtered(use) && !exact {
-		if edge, err = l.edge(ctx, c, use, nil, most); err != nil {
+	if filtered && !exact {
+		if edge, err = l.edge(ctx, c, use, nil, l.looksAt(use)); err != nil {
 			return 0, false, err
 		}
 	}
@@ -545,14 +646,18 @@ func (l *listing[T]) total(
 	if edge != nil {
 		w.terms = append(w.terms, l.compare(&w, use, l.operator(use, "<="), edge))
 	}
-	from := " FROM " + l.driver(use)
-	if use.terms {
+	from, rest := " FROM "+l.driver(use), l.remaining(&w, use)
+	if !exact {
+		w.hideFromIndexes(len(w.terms) - rest)
+	}
+	if rest > 0 && use.terms { // else the terms alone are counted
 		from += " CROSS JOIN " + l.table.name
 		w.terms = append(w.terms, l.table.name+".id = "+l.terms+".id")
+	}
+	if use.terms && !l.postings[use.lead].exact {
 		most *= 2 // a thing may have several terms with the prefix
 		different = "COUNT(DISTINCT id)"
 	}
-	l.remaining(&w, use)
 	text := "SELECT " + l.driver(use) + ".id" + from + w.String()
 	if !exact {
 		text += l.orderOf(use) + " LIMIT " + w.param(most)
@@ -572,9 +677,14 @@ func (l *listing[T]) total(
 func (l *listing[T]) countMatching(
 	ctx context.Context, c sqldb.Conn, use plan, exact bool,
 ) (n int, atLeast bool, err error) {
-	var after *admin.Position
-	for looked := 0; ; {
-		rows, err := l.window(ctx, c, use, span{after: after, n: smallPosting})
+	var after, edge *admin.Position
+	if !exact {
+		if edge, err = l.edge(ctx, c, use, nil, l.looksAt(use)); err != nil {
+			return 0, false, err
+		}
+	}
+	for {
+		rows, err := l.window(ctx, c, use, span{after: after, edge: edge, n: scanWindow})
 		if err != nil {
 			return n, false, err
 		}
@@ -584,12 +694,8 @@ func (l *listing[T]) countMatching(
 				n++
 			}
 		}
-		looked += len(rows)
-		if len(rows) < smallPosting {
-			return n, false, nil
-		}
-		if !exact && looked >= smallPosting {
-			return n, true, nil
+		if len(rows) < scanWindow || edge != nil {
+			return n, edge != nil, nil
 		}
 	}
 }

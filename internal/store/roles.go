@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -176,28 +177,28 @@ func (d *DB) DeleteRoleAt(ctx context.Context, version int64, name string, ev ..
 	}, func(all map[string]*identity.Role) { delete(all, name) })
 }
 
+// RoleUse returns how many people have a role, up to admin.MaxTotal and one more, and up to limit
+// clients and scopes each that name it.
+func (d *DB) RoleUse(ctx context.Context, name string, limit int) (*admin.RoleUse, error) {
+	return roleUse(ctx, d.sql, name, admin.MaxTotal+1, limit)
+}
+
+func roleUse(ctx context.Context, c sqldb.Conn, name string, people, limit int) (*admin.RoleUse, error) {
+	out := &admin.RoleUse{}
+	var errs [3]error
+	errs[0] = c.Row(ctx, "SELECT COUNT(*) FROM (SELECT id FROM user_terms WHERE term = $1 LIMIT $2) some",
+		identity.RoleTerm(clean(name)), int64(people)).Scan(&out.People)
+	out.Clients, errs[1] = holders(ctx, c, "SELECT id FROM clients WHERE "+hasRole("roles", "$1"), name, limit)
+	out.Scopes, errs[2] = holders(ctx, c, "SELECT name FROM scopes WHERE role = $1", name, limit)
+	return out, errors.Join(errs[:]...)
+}
+
 // roleFree returns Conflict with admin.ReasonHeld if a user or a client has a role, or a scope
-// names it.
+// names it. The error does not say which: not everybody may know it.
 func roleFree(ctx context.Context, tx sqldb.Tx, name string) error {
-	var users int
-	err := tx.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+hasRole("roles", "$1"), name).Scan(&users)
-	if err != nil {
-		return err
-	}
-	if users > 0 {
-		return held("%d people have the role %s; take it from them first", users, name)
-	}
-	clients, err := listStrings[string](ctx, tx, "SELECT id FROM clients WHERE "+hasRole("roles", "$1")+
-		" ORDER BY id LIMIT 1", name)
-	if err != nil {
-		return err
-	}
-	if len(clients) > 0 {
-		return held("the client %s has the role %s; take it from it first", clients[0], name)
-	}
-	scopes, err := listStrings[string](ctx, tx, "SELECT name FROM scopes WHERE role = $1 ORDER BY name LIMIT 1", name)
-	if err == nil && len(scopes) > 0 {
-		return held("the scope %s is for people with the role %s; change it first", scopes[0], name)
+	use, err := roleUse(ctx, tx, name, 1, 1)
+	if err == nil && use.People+use.Clients.N+use.Scopes.N > 0 {
+		err = held("the role %s is still in use; change that first", name)
 	}
 	return err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -203,34 +202,32 @@ func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev .
 
 // ScopeUse returns up to limit clients, roles and scopes each that name a scope.
 func (d *DB) ScopeUse(ctx context.Context, name string, limit int) (*admin.ScopeUse, error) {
+	return scopeUse(ctx, d.sql, name, limit)
+}
+
+func scopeUse(ctx context.Context, c sqldb.Conn, name string, limit int) (*admin.ScopeUse, error) {
 	out := &admin.ScopeUse{}
 	var errs [3]error
-	out.Clients, errs[0] = listStrings[client.ID](ctx, d.sql,
-		"SELECT id FROM clients WHERE "+hasRole("scopes", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
-	out.Roles, errs[1] = listStrings[string](ctx, d.sql,
-		"SELECT name FROM roles WHERE "+hasRole("scopes", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
-	out.Scopes, errs[2] = listStrings[string](ctx, d.sql,
-		"SELECT name FROM scopes WHERE "+hasRole("requires", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
+	out.Clients, errs[0] = holders(ctx, c, "SELECT id FROM clients WHERE "+hasRole("scopes", "$1"), name, limit)
+	out.Roles, errs[1] = holders(ctx, c, "SELECT name FROM roles WHERE "+hasRole("scopes", "$1"), name, limit)
+	out.Scopes, errs[2] = holders(ctx, c, "SELECT name FROM scopes WHERE "+hasRole("requires", "$1"), name, limit)
 	return out, errors.Join(errs[:]...)
 }
 
+// holders returns up to limit things, in the order of their names.
+func holders(ctx context.Context, c sqldb.Conn, query, name string, limit int) (admin.Holders, error) {
+	found, err := listStrings[string](ctx, c, query+" ORDER BY 1 LIMIT $2", name, int64(limit))
+	return admin.HoldersOf(found), err
+}
+
 // scopeFree returns Conflict with admin.ReasonHeld if a client, a role or another scope names a
-// scope.
+// scope. The error does not say what that is: not everybody may know it.
 func scopeFree(ctx context.Context, tx sqldb.Tx, name string) error {
-	for _, in := range []struct{ query, text string }{
-		{"SELECT id FROM clients WHERE " + hasRole("scopes", "$1"), "the client %s may have the scope %s"},
-		{"SELECT name FROM roles WHERE " + hasRole("scopes", "$1"), "the role %s has the scope %s"},
-		{"SELECT name FROM scopes WHERE " + hasRole("requires", "$1"), "the scope %s requires the scope %s"},
-	} {
-		found, err := listStrings[string](ctx, tx, in.query+" ORDER BY 1 LIMIT 1", name)
-		if err != nil {
-			return err
-		}
-		if len(found) > 0 {
-			return held(in.text+"; change that first", found[0], name)
-		}
+	use, err := scopeUse(ctx, tx, name, 1)
+	if err == nil && !use.None() {
+		err = held("the scope %s is still in use; change that first", name)
 	}
-	return nil
+	return err
 }
 
 // forgetScopes takes names that open the management API from now on from the lists of clients,

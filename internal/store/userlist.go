@@ -22,6 +22,7 @@ func userListing(q UserQuery) *listing[identity.User] {
 		count: countUsers,
 		order: q.Sort.By,
 		desc:  q.Sort.Desc,
+		wide:  true,
 	}
 	switch q.Sort.By {
 	case admin.OrderName:
@@ -38,8 +39,6 @@ func userListing(q UserQuery) *listing[identity.User] {
 			return admin.Position{Number: unixMilli(u.CreatedAt), ID: string(u.ID)}
 		}
 	}
-	l.within("created_at", q.Created)
-	l.within("last_login_at", q.LastLogin)
 	l.search(q.Search)
 	if q.Role != "" {
 		l.postings = append(l.postings, exactTerm("user_terms", "users", identity.RoleTerm(clean(q.Role))))
@@ -52,10 +51,12 @@ func userListing(q UserQuery) *listing[identity.User] {
 		}
 		l.postings = append(l.postings, indexed("users", text))
 	}
+	l.within("created_at", q.Created)
+	l.within("last_login_at", q.LastLogin)
 	return l
 }
 
-// within adds a range of times.
+// within adds a range of times of a column that has an index.
 func (l *listing[T]) within(column string, r admin.TimeRange) {
 	var all []condition
 	name := l.table.name + "." + column
@@ -65,10 +66,23 @@ func (l *listing[T]) within(column string, r admin.TimeRange) {
 	if !r.Until.IsZero() {
 		all = append(all, func(w *where) string { return name + " < " + w.param(unixMilli(r.Until)) })
 	}
-	if column == l.sort {
+	switch {
+	case column == l.sort:
 		l.served = append(l.served, all...)
-	} else {
-		l.filters = append(l.filters, all...)
+	case len(all) > 0:
+		match := func(w *where) string {
+			texts := make([]string, len(all))
+			for i, f := range all {
+				texts[i] = f(w)
+			}
+			return strings.Join(texts, " AND ")
+		}
+		l.postings = append(l.postings, posting{
+			column: column,
+			span:   true,
+			match:  match,
+			ids:    func(w *where) string { return "SELECT id FROM " + l.table.name + " WHERE " + match(w) },
+		})
 	}
 }
 
@@ -136,9 +150,9 @@ func exactTerm(terms, table, term string) posting {
 // indexed returns the posting of the rows that an index on created_at has.
 func indexed(table, predicate string) posting {
 	return posting{
-		created: true,
-		ids:     literal("SELECT id FROM " + table + " WHERE " + predicate),
-		match:   literal(predicate),
+		column: "created_at",
+		ids:    literal("SELECT id FROM " + table + " WHERE " + predicate),
+		match:  literal(predicate),
 	}
 }
 

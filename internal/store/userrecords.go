@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -58,12 +59,22 @@ func endAllGrants(
 	return append(revoked, newRevocation(oauth.RevokeUser, string(user), now)), nil
 }
 
-// SessionMetrics counts active sessions, those of them that began since a time, and their users.
-func (d *DB) SessionMetrics(ctx context.Context, now, since time.Time) (m admin.SessionMetrics, err error) {
+// SessionMetrics counts active sessions, those of them that began since a time, and their users. It
+// looks at the newest sessions, as many as it is told, or at all of them with 0.
+func (d *DB) SessionMetrics(
+	ctx context.Context, now, since time.Time, newest int,
+) (m admin.SessionMetrics, err error) {
 	w := where{}
 	d.sessionListing(SessionQuery{Now: now}).conditions(&w, -1)
-	text := "SELECT COUNT(*), COALESCE(SUM(CASE WHEN created_at >= " + w.param(unixMilli(since)) +
-		" THEN 1 ELSE 0 END), 0), COUNT(DISTINCT user_id) FROM sessions" + w.String()
-	err = d.sql.Row(ctx, text, w.args...).Scan(&m.Active, &m.Today, &m.Users)
+	active := strings.Join(w.terms, " AND ")
+	text := "SELECT COUNT(*), COUNT(CASE WHEN " + active + " THEN 1 END), COUNT(CASE WHEN " + active +
+		" AND created_at >= " + w.param(unixMilli(since)) + " THEN 1 END), COUNT(DISTINCT CASE WHEN " + active +
+		" THEN user_id END) FROM "
+	if newest > 0 {
+		text += "(SELECT user_id, created_at, last_seen_at, expires_at, stay FROM sessions ORDER BY created_at DESC, id DESC LIMIT " + w.param(newest) + ") AS "
+	}
+	var looked int
+	err = d.sql.Row(ctx, text+"sessions", w.args...).Scan(&looked, &m.Active, &m.Today, &m.Users)
+	m.AtLeast = newest > 0 && looked == newest
 	return m, err
 }

@@ -101,6 +101,20 @@ func (d *DB) User(ctx context.Context, id identity.UserID) (*identity.User, erro
 	return u, asNotFound(err, "user")
 }
 
+// UsersByID returns the users with ids, in any order, by one statement. Those that are not there
+// are missing.
+func (d *DB) UsersByID(ctx context.Context, ids []identity.UserID) ([]identity.User, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	w := where{}
+	params := make([]string, len(ids))
+	for i, id := range ids {
+		params[i] = w.param(clean(string(id)))
+	}
+	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE id IN ("+strings.Join(params, ", ")+")", w.args...)
+}
+
 // UserByLogin finds a user by the LoginKey of a username or of any of their addresses, or NotFound.
 // Where one person's username is another's address, the address wins.
 func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error) {
@@ -305,9 +319,14 @@ func staleRoles() error {
 	}
 }
 
-// Roles returns up to limit different lists of roles that users have.
+// Roles returns up to limit different roles that users have, in the order of their names.
 func (d *DB) Roles(ctx context.Context, limit int) ([]string, error) {
-	return listStrings[string](ctx, d.sql, "SELECT DISTINCT roles FROM users WHERE roles <> '' LIMIT $1", limit)
+	// Each step of the recursion finds the next role in the index of the terms.
+	return listStrings[string](ctx, d.sql, "WITH RECURSIVE held (term) AS ("+
+		"SELECT MIN(term) FROM user_terms WHERE term >= $1 AND term < $2 UNION ALL "+
+		"SELECT (SELECT MIN(term) FROM user_terms WHERE term > held.term AND term < $2) FROM held"+
+		" WHERE held.term IS NOT NULL) SELECT substr(term, 2) FROM held WHERE term IS NOT NULL LIMIT $3",
+		identity.TermRole, identity.TermRole+lastRune, int64(limit))
 }
 
 // lockUser locks the user's row for the rest of the transaction, so that a concurrent login

@@ -59,33 +59,34 @@ func auditParameters(q admin.AuditQuery) url.Values {
 		"ip", q.IP, "text", q.Text, "from", instant(q.Since), "to", instant(q.Until))
 }
 
-// named stores the names of the users whom an event is about.
-func named(names map[string]string, doc object) {
-	for id, name := range map[string]string{"user_id": "user_name", "actor_id": "actor_name"} {
-		if text := member[string](doc, name); text != "" {
-			names[member[string](doc, id)] = text
-		}
+// named stores the names of whom an event is about and who caused it.
+func named(page *admin.EventPage, doc object) {
+	if name := member[string](doc, "user_name"); name != "" {
+		page.Names[member[string](doc, "user_id")] = name
+	}
+	name, id := member[string](doc, "actor_name"), member[string](doc, "actor_id")
+	switch {
+	case name == "":
+	case member[string](doc, "actor_type") == audit.ActorClient:
+		page.Clients[id] = name
+	default:
+		page.Names[id] = name
 	}
 }
 
 // Events returns a page of the audit log.
 func (s *Server) Events(ctx context.Context, _ admin.Actor, q admin.AuditQuery) (*admin.EventPage, error) {
-	names := map[string]string{}
+	out := &admin.EventPage{Names: map[string]string{}, Clients: map[string]string{}}
 	p := admin.Page{Limit: q.Limit, Offset: q.Offset, Cursor: q.Cursor, Exact: q.Exact}
 	found, err := page(ctx, s, auditParameters(q), p, func(doc *object) (audit.Event, error) {
-		named(names, *doc)
+		named(out, *doc)
 		return eventOf(*doc), nil
 	}, "audit-logs")
 	if err != nil {
 		return nil, err
 	}
-	return &admin.EventPage{
-		Events:  found.Items,
-		Total:   found.Total,
-		AtLeast: found.AtLeast,
-		Next:    found.Next,
-		Names:   names,
-	}, nil
+	out.Events, out.Total, out.AtLeast, out.Next = found.Items, found.Total, found.AtLeast, found.Next
+	return out, nil
 }
 
 // Event returns an event.
@@ -94,9 +95,14 @@ func (s *Server) Event(ctx context.Context, _ admin.Actor, id string) (*admin.Ev
 	if err := s.get(ctx, &doc, nil, "audit-logs", id); err != nil {
 		return nil, err
 	}
-	names := map[string]string{}
-	named(names, doc)
-	return &admin.EventPage{Events: []audit.Event{eventOf(doc)}, Total: 1, Names: names}, nil
+	out := &admin.EventPage{
+		Events:  []audit.Event{eventOf(doc)},
+		Total:   1,
+		Names:   map[string]string{},
+		Clients: map[string]string{},
+	}
+	named(out, doc)
+	return out, nil
 }
 
 // errTorn is the error of a stream that ended too early.

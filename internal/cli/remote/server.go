@@ -119,8 +119,8 @@ func (s *Server) endSessions(
 	return &admin.EndedAccess{User: u, Sessions: member[int](doc, "revoked")}, err
 }
 
-// SessionMetrics counts sessions.
-func (s *Server) SessionMetrics(ctx context.Context, _ admin.Actor) (admin.SessionMetrics, error) {
+// SessionMetrics counts all sessions.
+func (s *Server) SessionMetrics(ctx context.Context, _ admin.Actor, _ bool) (admin.SessionMetrics, error) {
 	var doc object
 	err := s.get(ctx, &doc, nil, "metrics", "sessions")
 	return admin.SessionMetrics{

@@ -53,7 +53,7 @@ func (s handlers) Events(ctx context.Context, in gen.EventsRequestObject) (gen.E
 		Next:    optional(found.Next),
 	}
 	for i := range found.Events {
-		out.Data = append(out.Data, namedEvent(&found.Events[i], found.Names))
+		out.Data = append(out.Data, namedEvent(&found.Events[i], found))
 	}
 	return out, nil
 }
@@ -86,14 +86,13 @@ func (s handlers) Event(ctx context.Context, in gen.EventRequestObject) (gen.Eve
 	if err != nil {
 		return nil, err
 	}
-	return gen.Event200JSONResponse(namedEvent(&page.Events[0], page.Names)), nil
+	return gen.Event200JSONResponse(namedEvent(&page.Events[0], page)), nil
 }
 
-// namedEvent returns an event with the names of the people in it, as far as the caller may know
-// them.
-func namedEvent(e *audit.Event, names map[string]string) management.AuditEvent {
+// namedEvent returns an event of a page with the names that the page has.
+func namedEvent(e *audit.Event, page *admin.EventPage) management.AuditEvent {
 	out := eventView(e)
-	out.UserName, out.ActorName = optional(names[e.User]), optional(names[e.Actor])
+	out.UserName, out.ActorName = optional(page.Names[e.User]), optional(page.ActorName(e))
 	return out
 }
 

@@ -163,7 +163,7 @@ func (s handlers) RevokeUserSessions(
 func (s handlers) SessionMetrics(
 	ctx context.Context, _ gen.SessionMetricsRequestObject,
 ) (gen.SessionMetricsResponseObject, error) {
-	m, err := s.Operations.SessionMetrics(ctx, actorOf(ctx))
+	m, err := s.Operations.SessionMetrics(ctx, actorOf(ctx), true)
 	return gen.SessionMetrics200JSONResponse{ActiveSessions: m.Active, SessionsToday: m.Today, UniqueUsers: m.Users}, err
 }
 

@@ -262,14 +262,14 @@ func (s *Server) auditTable(b *Base, page *admin.EventPage) Table {
 			what.Sub = reasonName(e.Reason)
 		}
 		t.Rows = append(t.Rows, Row{ID: e.ID, Name: what.Text, Cells: []Cell{
-			what, actorCell(e, page.Names), targetCell(e, page.Names), s.place(e.IP), b.timeCell(e.At, ""),
+			what, actorCell(e, page), targetCell(e, page), s.place(e.IP), b.timeCell(e.At, ""),
 		}})
 	}
 	return t
 }
 
 // actorCell names who caused an event.
-func actorCell(e *audit.Event, names map[string]string) Cell {
+func actorCell(e *audit.Event, page *admin.EventPage) Cell {
 	switch {
 	case e.Actor == "":
 		return Cell{Never: "Somebody unknown"}
@@ -278,25 +278,29 @@ func actorCell(e *audit.Event, names map[string]string) Cell {
 	case e.ActorKind() == audit.ActorSystem:
 		return textCell("The server")
 	}
-	return thingCell(e.ActorKind(), e.Actor, names)
+	return thingCell(e.ActorKind(), e.Actor, page)
 }
 
 // targetCell names what an event concerns.
-func targetCell(e *audit.Event, names map[string]string) Cell {
+func targetCell(e *audit.Event, page *admin.EventPage) Cell {
 	kind, id := e.Target()
 	if kind == "" {
 		return Cell{}
 	}
-	c := thingCell(kind, id, names)
-	c.Sub = fieldLabel(kind)
+	c := thingCell(kind, id, page)
+	c.Sub = strings.TrimSpace(fieldLabel(kind) + " " + c.Sub)
 	return c
 }
 
 // thingCell returns the name of a thing of the audit log, with a link to its page where it has one.
-func thingCell(kind, id string, names map[string]string) Cell {
+// A client is shown with its id: several may have one name.
+func thingCell(kind, id string, page *admin.EventPage) Cell {
 	c := Cell{Text: id}
-	if name := names[id]; name != "" {
+	if name := page.Names[id]; name != "" && kind == audit.TargetUser {
 		c.Text = name
+	}
+	if name := page.Clients[id]; name != "" && kind == audit.TargetClient {
+		c.Text, c.Sub = name, id
 	}
 	pages := map[string]string{
 		audit.TargetUser:    "/users",
@@ -340,7 +344,7 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, q *request) e
 	e := &page.Events[0]
 	v := &EventView{Base: s.begin(r, q, eventName(e.Type))}
 	v.Lead, v.Crumbs = reasonName(e.Reason), []Link{{"Audit log", Root + "/audit"}}
-	v.Facts = s.eventFacts(&v.Base, e, page.Names)
+	v.Facts = s.eventFacts(&v.Base, e, page)
 	for _, c := range e.Changes {
 		v.Changes = append(v.Changes, Move{Name: fieldLabel(c.Field), Entered: c.Before, Stored: c.After})
 	}
@@ -401,20 +405,20 @@ func sortedKeys(m map[string]string) []string {
 }
 
 // eventFacts returns what is known of an event, without its changes and details.
-func (s *Server) eventFacts(b *Base, e *audit.Event, names map[string]string) []Fact {
+func (s *Server) eventFacts(b *Base, e *audit.Event, page *admin.EventPage) []Fact {
 	facts := []Fact{
 		{Name: "Event", Cell: codeCell(e.Type.Name())},
 		{Name: "Type", Cell: codeCell(string(e.Type))},
 		{Name: "Time", Cell: Cell{Text: b.When(e.At).Absolute, Sub: b.When(e.At).Relative}},
-		{Name: "By", Cell: actorCell(e, names)},
-		{Name: "Concerns", Cell: targetCell(e, names)},
+		{Name: "By", Cell: actorCell(e, page)},
+		{Name: "Concerns", Cell: targetCell(e, page)},
 	}
 	for _, x := range []struct {
 		name string
 		cell Cell
 	}{
-		{"User", thingCell(audit.TargetUser, e.User, names)},
-		{"Client", thingCell(audit.TargetClient, e.Client, names)},
+		{"User", thingCell(audit.TargetUser, e.User, page)},
+		{"Client", thingCell(audit.TargetClient, e.Client, page)},
 		{"Session", codeCell(e.Session)},
 		{"Authorization", codeCell(e.Grant)},
 		{"Address", s.place(e.IP)},
@@ -487,8 +491,8 @@ func (s *Server) explain(ctx context.Context, v *ExplainView, q *request, id str
 		{Name: "Address", Cell: s.place(d.IP)},
 		{Name: "Answer", Cell: textCell(grouped(d.Status) + " " + http.StatusText(d.Status))},
 		{Name: "Route", Cell: Cell{Text: d.RouteName, Sub: d.Route, Never: "No route has this address"}},
-		{Name: "Client", Cell: thingCell(audit.TargetClient, d.Caller.Client, nil)},
-		{Name: "User", Cell: thingCell(audit.TargetUser, d.Caller.User, nil)},
+		{Name: "Client", Cell: thingCell(audit.TargetClient, d.Caller.Client, &admin.EventPage{})},
+		{Name: "User", Cell: thingCell(audit.TargetUser, d.Caller.User, &admin.EventPage{})},
 		{Name: "Rule", Cell: codeCell(d.Denial.Rule)},
 		{Name: "Reason", Cell: textCell(sentence(d.Denial.Reason))},
 		{Name: "Needed", Cell: textCell(strings.Join(d.Denial.Needed, " "))},

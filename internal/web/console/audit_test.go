@@ -62,6 +62,31 @@ func TestAudit(t *testing.T) {
 	s.get(strings.ReplaceAll(next, "&amp;", "&")).shows(200, "First page", "Login failed").hides("Next page")
 }
 
+// A client that caused an event, or that one concerns, has its name, with its id beside it: several
+// may have one name. An administrator who may not read clients sees the id.
+func TestAuditNamesClients(t *testing.T) {
+	s := newSite(t)
+	id := s.newClient(webApp())
+	event := s.record(audit.Event{
+		Type: audit.ClientCredentialsIssued, Actor: id, Client: id, RequestID: "R1", Detail: map[string]string{"scope": "read"},
+	})
+	gone := s.record(audit.Event{
+		Type: audit.ClientCredentialsIssued, Actor: "gone", Client: "gone", RequestID: "R2",
+	})
+	for _, page := range []string{"/admin/audit", "/admin/audit/" + event} {
+		s.get(page).shows(200, "<bdi>Notes</bdi>", id, "/admin/clients/"+id).wellFormed()
+	}
+	s.get("/admin/audit/"+gone).shows(200, "/admin/clients/gone", "<bdi>gone</bdi>")
+	s.get("/admin/clients/"+id).shows(200, "Recent activity", "<bdi>Notes</bdi>")
+
+	_, err := s.ops.CreateRole(t.Context(), s.actor(), "auditor", admin.RolePatch{
+		Values: identity.Role{Scopes: []string{string(admin.ScopeAuditRead)}}, Names: []string{"scopes"},
+	})
+	testkit.Must(t, err)
+	s.signIn(s.newUser("Reader", "auditor"))
+	s.get("/admin/audit").shows(200, id).hides("Notes")
+}
+
 // An export has what the filters select, in a form that a spreadsheet cannot be made to run.
 func TestAuditExport(t *testing.T) {
 	s := newSite(t)

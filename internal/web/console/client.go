@@ -168,7 +168,7 @@ func (s *Server) clientEvents(ctx context.Context, v *ClientView, q *request, c 
 	if err != nil {
 		return err
 	}
-	denials := admin.EventPage{Names: page.Names}
+	denials := admin.EventPage{Names: page.Names, Clients: page.Clients}
 	for i := range page.Events {
 		if e := &page.Events[i]; e.Reason != "" && len(denials.Events) < fewEvents {
 			denials.Events = append(denials.Events, *e)

@@ -104,7 +104,9 @@ func (s *Server) showClients(w http.ResponseWriter, r *http.Request, q *request)
 		v.Table.Rows = append(v.Table.Rows, s.clientRow(&v.Base, c))
 	}
 	v.Pager = pagerOf(page, Root+"/clients", q.form, clientFilters(), "client")
-	v.Empty = noClients(v.Search.Active, len(page.Items))
+	if v.Empty = nothingYet(len(page.Items), v.Pager); v.Empty == nil {
+		v.Empty = noClients(v.Search.Active, len(page.Items))
+	}
 	before := ""
 	if !query.SecretExpiresBefore.IsZero() {
 		before = query.SecretExpiresBefore.UTC().Format(time.RFC3339)

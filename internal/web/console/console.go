@@ -255,3 +255,13 @@ func at(path, id string, more ...string) string {
 	}
 	return out
 }
+
+// addressName returns what names a thing in an address: its name, or its id where the name has
+// another meaning there. No new thing gets such a name.
+func addressName(name, id string) string {
+	switch name {
+	case ".", "..", "new":
+		return id
+	}
+	return name
+}

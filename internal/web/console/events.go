@@ -35,7 +35,7 @@ func (s *Server) eventTable(b *Base, caption string, page *admin.EventPage, peop
 			row.Links = []Link{{"Explain", with(Root+"/audit/explain", "request", e.RequestID)}}
 		}
 		if people {
-			row.Cells = append(row.Cells, whoCell(e, page.Names))
+			row.Cells = append(row.Cells, whoCell(e, page))
 		}
 		row.Cells = append(row.Cells, s.place(e.IP), b.timeCell(e.At, ""))
 		t.Rows = append(t.Rows, row)
@@ -44,14 +44,14 @@ func (s *Server) eventTable(b *Base, caption string, page *admin.EventPage, peop
 }
 
 // whoCell names the account that an event concerns, or who caused it.
-func whoCell(e *audit.Event, names map[string]string) Cell {
+func whoCell(e *audit.Event, page *admin.EventPage) Cell {
 	for _, id := range []string{e.User, e.Actor} {
-		if name := names[id]; name != "" {
+		if name := page.Names[id]; name != "" {
 			return linkCell(name, at("/users", id))
 		}
 	}
 	if e.User != "" {
 		return Cell{Text: e.User, Code: true}
 	}
-	return Cell{Text: e.Actor, Code: true}
+	return actorCell(e, page)
 }

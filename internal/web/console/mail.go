@@ -72,7 +72,7 @@ func (s *Server) showMail(w http.ResponseWriter, r *http.Request, q *request) er
 	}
 	v.Table = v.mailTable(all, write)
 	v.Pager = pagerOf(page, Root+"/mail", q.form, mailFilters(), "message")
-	if len(all) == 0 {
+	if v.Empty = nothingYet(len(all), v.Pager); v.Empty == nil && len(all) == 0 {
 		v.Empty = &Empty{Icon: "mail", Title: "No message", Text: "There is no message that the filters select. " +
 			"What was sent is listed for a while, what failed until it is sent or expires."}
 	}

@@ -64,7 +64,7 @@ func (s *Server) showRoles(w http.ResponseWriter, r *http.Request, q *request) e
 	for i := range roles {
 		x := &roles[i]
 		row := Row{ID: x.ID, Name: x.Name, Cells: []Cell{
-			{Text: x.Name, URL: at("/roles", x.Name), Sub: x.Description},
+			{Text: x.Name, URL: rolePath(x), Sub: x.Description},
 			{Text: grouped(len(x.Scopes))},
 			v.timeCell(x.UpdatedAt, ""),
 		}}
@@ -184,7 +184,7 @@ func rolePatch(q *request) admin.RolePatch {
 func (s *Server) postNewRole(w http.ResponseWriter, r *http.Request, q *request) error {
 	role, err := s.ops.CreateRole(r.Context(), q.actor, q.form.Get("name"), rolePatch(q))
 	if err == nil {
-		return seeOther(w, r, with(at("/roles", role.Name), "done", "created"))
+		return seeOther(w, r, with(rolePath(role), "done", "created"))
 	}
 	b := s.begin(r, q, "New role")
 	if err := retry(&b, q, err); err != nil {
@@ -254,12 +254,12 @@ func (s *Server) showRole(w http.ResponseWriter, r *http.Request, q *request) er
 }
 
 func (s *Server) writeRole(w http.ResponseWriter, q *request, role *identity.Role, b Base) error {
-	v := &RoleView{Base: b, Action: at("/roles", role.Name), Groups: scopeGroups(chosenScopes(q))}
+	v := &RoleView{Base: b, Action: rolePath(role), Groups: scopeGroups(chosenScopes(q))}
 	v.Lead, v.Version = role.Description, q.form.Get("version")
 	v.Crumbs = []Link{{"Roles", Root + "/roles"}}
 	v.Locked = role.System || !q.actor.Can(admin.ScopeRolesWrite)
 	if !v.Locked {
-		v.Delete = &Link{"Delete role", at("/roles", role.Name, "delete")}
+		v.Delete = &Link{"Delete role", rolePath(role, "delete")}
 	}
 	if q.actor.Can(admin.ScopeUsersRead) {
 		v.Holders = &Link{"Who has it", with(Root+"/users", "role", role.Name)}
@@ -292,7 +292,7 @@ func (s *Server) postRole(w http.ResponseWriter, r *http.Request, q *request) er
 	}
 	role, err := s.ops.UpdateRole(r.Context(), q.actor, name, patch)
 	if err == nil {
-		return seeOther(w, r, with(at("/roles", role.Name), "done", "updated"))
+		return seeOther(w, r, with(rolePath(role), "done", "updated"))
 	}
 	role, readErr := s.loadRole(r, q)
 	if readErr != nil {
@@ -300,7 +300,7 @@ func (s *Server) postRole(w http.ResponseWriter, r *http.Request, q *request) er
 	}
 	b := s.begin(r, q, role.Name)
 	if fault.Is(err, fault.Stale) {
-		return s.showStale(w, b, at("/roles", role.Name), roleMoves(q, role))
+		return s.showStale(w, b, rolePath(role), roleMoves(q, role))
 	}
 	if err := retry(&b, q, err); err != nil {
 		return err
@@ -323,6 +323,11 @@ func (s *Server) deleteRoleAction() action[*identity.Role] {
 			return err
 		},
 		done: func(*identity.Role) string { return Root + "/roles?done=deleted" },
-		back: func(x *identity.Role) Link { return Link{x.Name, at("/roles", x.Name)} },
+		back: func(x *identity.Role) Link { return Link{x.Name, rolePath(x)} },
 	}
+}
+
+// rolePath returns the address of the page of a role.
+func rolePath(x *identity.Role, more ...string) string {
+	return at("/roles", addressName(x.Name, x.ID), more...)
 }

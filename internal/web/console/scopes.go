@@ -96,7 +96,7 @@ func scopeRow(x *oauth.Scope) Row {
 		kind = badgeCell("plain", "Built in")
 	}
 	return Row{ID: x.Name, Name: x.Name, Cells: []Cell{
-		{Text: x.Name, URL: at("/scopes", x.Name), Sub: sentence(x.Description)},
+		{Text: x.Name, URL: scopePath(x), Sub: sentence(x.Description)},
 		kind, textCell(strings.Join(x.Requires, " ")), textCell(x.Role),
 	}}
 }
@@ -154,7 +154,7 @@ func (s *Server) postNewScope(w http.ResponseWriter, r *http.Request, q *request
 		var x *oauth.Scope
 		name := strings.TrimSpace(q.form.Get("name"))
 		if x, err = s.ops.CreateScope(r.Context(), q.actor, name, p); err == nil {
-			return seeOther(w, r, with(at("/scopes", x.Name), "done", "created"))
+			return seeOther(w, r, with(scopePath(x), "done", "created"))
 		}
 	}
 	b := s.begin(r, q, "New scope")
@@ -187,20 +187,20 @@ func (s *Server) loadDeletableScope(r *http.Request, q *request) (*usedScope, er
 // holders returns what names the scope, a line for each kind of thing.
 func (x *usedScope) holders() []string {
 	var out []string
-	add := func(what string, names []string) {
-		if n := len(names); n > 0 {
-			more := ""
-			if n == admin.MaxScopeUse {
-				more = " and perhaps more"
-			}
-			out = append(out, what+": "+strings.Join(names, ", ")+more+".")
+	add := func(what string, h admin.Holders) {
+		text := strings.Join(h.Names, ", ")
+		switch {
+		case h.N == 0:
+			return
+		case text == "": // the actor may not read what they are called
+			text = strconv.Itoa(h.N)
 		}
+		if h.N >= admin.MaxHolders {
+			text += " and perhaps more"
+		}
+		out = append(out, what+": "+text+".")
 	}
-	clients := make([]string, len(x.use.Clients))
-	for i, id := range x.use.Clients {
-		clients[i] = string(id)
-	}
-	add("Clients that may request it", clients)
+	add("Clients that may request it", x.use.Clients)
 	add("Roles that have it", x.use.Roles)
 	add("Routes that need it", x.use.Routes)
 	add("Scopes that require it", x.use.Scopes)
@@ -222,7 +222,7 @@ func (s *Server) showScope(w http.ResponseWriter, r *http.Request, q *request) e
 
 func (s *Server) writeScope(w http.ResponseWriter, q *request, x *oauth.Scope, b Base) error {
 	v := scopeForm(b, q)
-	v.Action, v.Button = at("/scopes", x.Name), "Save"
+	v.Action, v.Button = scopePath(x), "Save"
 	v.Locked = !q.actor.Can(admin.ScopeScopesWrite)
 	path := "/api/v1/scopes/" + url.PathEscape(x.Name)
 	if x.System {
@@ -234,7 +234,7 @@ func (s *Server) writeScope(w http.ResponseWriter, q *request, x *oauth.Scope, b
 		return s.writeFieldForm(w, q, v)
 	}
 	if !x.System {
-		v.Links = []Link{{"Delete", at("/scopes", x.Name, "delete")}}
+		v.Links = []Link{{"Delete", scopePath(x, "delete")}}
 	}
 	p, _ := fieldPatch(admin.ScopeFields(), q) // what cannot be read is left out
 	args, body := fieldSame(admin.ScopeFields(), x, &p.Values)
@@ -293,6 +293,11 @@ func (s *Server) deleteScopeAction() action[*usedScope] {
 			return err
 		},
 		done: func(*usedScope) string { return Root + "/scopes?done=deleted" },
-		back: func(x *usedScope) Link { return Link{x.Name, at("/scopes", x.Name)} },
+		back: func(x *usedScope) Link { return Link{x.Name, scopePath(x.Scope)} },
 	}
+}
+
+// scopePath returns the address of the page of a scope.
+func scopePath(x *oauth.Scope, more ...string) string {
+	return at("/scopes", addressName(x.Name, x.ID), more...)
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -109,4 +111,47 @@ func TestLockedThings(t *testing.T) {
 	for _, path := range []string{"/scopes", "/scopes/a:read", "/scopes/a:read/delete", "/routes", "/routes/" + id, "/routes/" + id + "/delete"} {
 		s.post("/admin"+path, "version", "1", "name", "x", "description", "y", "prefix", "/x", "upstreams", "http://x:1").shows(403)
 	}
+}
+
+// No client, scope or role gets a name by which an address of the console means something else, so
+// that each has a page. One that has such a name already is found by its id.
+func TestNamesAreNotAddresses(t *testing.T) {
+	s := newSite(t)
+	refused := map[string]func(name string) error{
+		"clients": func(name string) error {
+			_, err := s.ops.CreateClient(t.Context(), s.actor(), admin.NewClient{ID: client.ID(name)})
+			return err
+		},
+		"scopes": func(name string) error {
+			_, err := s.ops.CreateScope(t.Context(), s.actor(), name, admin.ScopePatch{
+				Values: oauth.Scope{Description: "x"}, Names: []string{"description"},
+			})
+			return err
+		},
+		"roles": func(name string) error {
+			_, err := s.ops.CreateRole(t.Context(), s.actor(), name, admin.RolePatch{})
+			return err
+		},
+	}
+	found := map[string]int{}
+	for pattern := range s.console.Patterns() {
+		_, path, _ := strings.Cut(pattern, " /admin/")
+		parts := strings.Split(path, "/")
+		create := refused[parts[0]]
+		if create == nil || len(parts) != 2 || strings.HasPrefix(parts[1], "{") {
+			continue
+		}
+		found[parts[0]]++
+		if err := create(parts[1]); !strings.Contains(fault.Text(err), "choose another name") {
+			t.Errorf("there is a page %s, and something else called %s: %v", path, parts[1], err)
+		}
+	}
+	for kind := range refused {
+		if found[kind] == 0 {
+			t.Errorf("no address of %s was looked at", kind)
+		}
+	}
+	testkit.Must(t, s.db.CreateScope(t.Context(), &oauth.Scope{ID: "the-id", Name: "new", Description: "x"}))
+	s.get("/admin/scopes").shows(200, `href="/admin/scopes/the-id"`)
+	s.get("/admin/scopes/the-id").shows(200, "scope update new")
 }

@@ -112,7 +112,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	v.Search = sessionSearch(q.form)
 	v.Table = s.sessionTable(&v.Base, q, sessions, names, true)
 	v.Pager = pagerOf(page, Root+"/sessions", q.form, sessionFilters(), "session")
-	if len(sessions) == 0 {
+	if v.Empty = nothingYet(len(sessions), v.Pager); v.Empty == nil && len(sessions) == 0 {
 		v.Empty = &Empty{Icon: "laptop", Title: "No session", Text: "No browser is signed in that the filters select."}
 	}
 	if len(sessions) > 0 && q.form.Get("user") == "" && q.actor.Can(admin.ScopeSessionsWrite) {
@@ -130,9 +130,13 @@ func (s *Server) sessionLead(ctx context.Context, q *request) (string, error) {
 	if !q.actor.Can(admin.ScopeMetricsRead) {
 		return lead, nil
 	}
-	m, err := s.ops.SessionMetrics(ctx, q.actor)
+	m, err := s.ops.SessionMetrics(ctx, q.actor, false)
 	if err != nil {
 		return "", err
+	}
+	if m.AtLeast {
+		return lead + " At least " + count(m.Active, "session") + " of " + count(m.Users, "user") + "; " +
+			"at least " + grouped(m.Today) + " began today.", nil
 	}
 	return lead + " " + count(m.Active, "session") + " of " + count(m.Users, "user") + "; " +
 		grouped(m.Today) + " began today.", nil

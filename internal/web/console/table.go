@@ -115,8 +115,11 @@ func pageOf(form url.Values) admin.Page {
 // pagerOf leads to the other pages of a list, with the parameters of its address.
 func pagerOf[T any](l *admin.List[T], path string, form url.Values, names []string, noun string) Pager {
 	p := Pager{Total: count(l.Total, noun)}
-	if l.AtLeast {
+	switch {
+	case l.AtLeast && l.Total >= admin.MaxTotal:
 		p.Total = "more than " + p.Total
+	case l.AtLeast: // counted in a part of the list
+		p.Total = "at least " + p.Total
 	}
 	if form.Get("cursor") != "" {
 		p.First = keep(path, form, names)
@@ -125,6 +128,21 @@ func pagerOf[T any](l *admin.List[T], path string, form url.Values, names []stri
 		p.Next = keep(path, form, names, "cursor", l.Next)
 	}
 	return p
+}
+
+// nothingYet stands for an empty page of a list that goes on, or returns nil: no index serves all
+// of its filters, and a page looks at a part of the list.
+func nothingYet(n int, p Pager) *Empty {
+	if n > 0 || p.Next == "" {
+		return nil
+	}
+	return &Empty{
+		Icon:  "search",
+		Title: "Nothing found so far",
+		Text: "The list is too long to be searched with these filters at once. What was searched so far has no match. " +
+			"Search on, or use fewer filters.",
+		Link: &Link{"Search on", p.Next},
+	}
 }
 
 // sortOf returns the order that an address names: that of a column, with a dash before it from the

@@ -122,7 +122,9 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 			}
 		}
 	}
-	v.Empty = noUsers(v.Search.Active, len(page.Items))
+	if v.Empty = nothingYet(len(page.Items), v.Pager); v.Empty == nil {
+		v.Empty = noUsers(v.Search.Active, len(page.Items))
+	}
 	v.Same = s.userListSame(q.form)
 	return s.show(w, http.StatusOK, v)
 }
