@@ -99,7 +99,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// pass copies from one side to the other, until it is to lose what comes next.
+// pass copies from one side to the other, until it loses an answer.
 func (p *Proxy) pass(c *proxied, to io.Writer, from io.Reader, lose *atomic.Bool) {
 	defer c.close()
 	buf := make([]byte, 32<<10)

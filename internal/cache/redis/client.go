@@ -1,5 +1,5 @@
-// Package redis is a client of Redis and Valkey for a few commands with small answers, each of which
-// concerns one key. It finds the primary of Sentinels and the servers of a cluster.
+// Package redis is a client of Redis and Valkey for a few commands with small answers, each about
+// one key. It finds the primary of Sentinels and the servers of a cluster.
 //
 // A command is sent at most once, unless it is certain that it has had no effect: it has not left
 // this process, or the server has answered that it is not the one to ask.

@@ -55,10 +55,16 @@ func do(t testing.TB, c *Client, args ...string) Reply {
 // address.
 func fake(t testing.TB, answer func(args []string) string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.Must(t, err)
+	l := listen(t)
 	serveFake(t, l, answer)
 	return l.Addr().String()
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	return l
 }
 
 func serveFake(t testing.TB, l net.Listener, answer func(args []string) string) {
@@ -207,7 +213,7 @@ func TestTLS(t *testing.T) {
 	}
 	cert, err := tls.LoadX509KeyPair(certFile, filepath.Join(filepath.Dir(certFile), "key.pem"))
 	testkit.Must(t, err)
-	listen := func(on string, server *tls.Config) string {
+	secured := func(on string, server *tls.Config) string {
 		server.Certificates = []tls.Certificate{cert}
 		l, err := tls.Listen("tcp", on, server)
 		testkit.Must(t, err)
@@ -220,8 +226,8 @@ func TestTLS(t *testing.T) {
 		want string
 	}{
 		"unknown authority": {addr, &tls.Config{MinVersion: tls.VersionTLS12}, "unknown authority"},
-		"another host":      {listen("127.0.0.2:0", &tls.Config{}), config, "127.0.0.2"},
-		"TLS 1.1":           {listen("127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), config, "protocol version"},
+		"another host":      {secured("127.0.0.2:0", &tls.Config{}), config, "127.0.0.2"},
+		"TLS 1.1":           {secured("127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), config, "protocol version"},
 	} {
 		_, err := Open(t.Context(), Config{Addrs: []string{row.addr}, TLS: row.tls}.withDefaults())
 		if err == nil || !strings.Contains(err.Error(), row.want) {
@@ -329,8 +335,9 @@ func TestLostAnswerIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []Mode{Server, Sentinel, Cluster} {
 		var sets atomic.Int32
-		var addr string
-		addr = fake(t, func(args []string) string {
+		l := listen(t)
+		addr := l.Addr().String()
+		serveFake(t, l, func(args []string) string {
 			switch args[0] {
 			case "PING":
 				return "+PONG\r\n"

@@ -103,7 +103,7 @@ func (o outcome) result() (Reply, error) {
 	return o.reply, o.err
 }
 
-// send puts a command among those to be written.
+// send adds a command to those to be written.
 func (c *conn) send(asking bool, args []string) (call, error) {
 	answered := make(call, 1)
 	c.mu.Lock()

@@ -189,8 +189,8 @@ func (n *node) greet(ctx context.Context, c *conn) error {
 	return err
 }
 
-// signIn sends the user name and the password. The error does not repeat that of the server: servers
-// that do not know the command quote its arguments.
+// signIn sends the user name and the password. The error does not repeat that of the server:
+// servers that do not know the command quote its arguments.
 func signIn(ctx context.Context, c *conn, l login) error {
 	args := []string{"AUTH", l.user, l.password}
 	if l.user == "" {

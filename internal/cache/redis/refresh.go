@@ -118,8 +118,8 @@ type view struct {
 }
 
 // newest asks all servers at once and returns the newest view. It waits for more than half of the
-// servers, so that one that is cut off from the others does not decide, and not much longer than for
-// the first, so that those that hang delay nothing.
+// servers, so that one that is cut off from the others does not decide, and not much longer than
+// for the first, so that those that hang delay nothing.
 func newest(ctx context.Context, nodes []*node, ask question) (view, error) {
 	type answer struct {
 		view

@@ -130,8 +130,8 @@ func TestReplicaIsPromoted(t *testing.T) {
 	answers(t, c)
 }
 
-// A primary that has become a replica answers READONLY: the Sentinels are asked at once, and the new
-// primary gets the command.
+// A primary that has become a replica answers READONLY: the Sentinels are asked at once, and the
+// new primary gets the command.
 func TestPrimaryAnswersReadOnly(t *testing.T) {
 	t.Parallel()
 	old, next := testkit.StartRedis(t), testkit.StartRedis(t)
@@ -195,18 +195,18 @@ func TestSlotMoves(t *testing.T) {
 	if to == from {
 		to = router.nodes[hosts[1]]
 	}
-	tell := func(n *node, args ...string) string {
+	manage := func(n *node, args ...string) string {
 		reply, err := n.do(t.Context(), false, append([]string{"CLUSTER"}, args...))
 		testkit.Must(t, err)
 		return reply.Text
 	}
-	slot, fromID, toID := strconv.Itoa(slotOf(key)), tell(from, "MYID"), tell(to, "MYID")
-	tell(to, "SETSLOT", slot, "IMPORTING", fromID)
-	tell(from, "SETSLOT", slot, "MIGRATING", toID)
+	slot, fromID, toID := strconv.Itoa(slotOf(key)), manage(from, "MYID"), manage(to, "MYID")
+	manage(to, "SETSLOT", slot, "IMPORTING", fromID)
+	manage(from, "SETSLOT", slot, "MIGRATING", toID)
 	do(t, c, "SET", key, "1") // is not there yet, so the old server answers ASK
 	testkit.Equal(t, "server after ASK", router.at(key).addr, from.addr)
 	for _, n := range []*node{to, from} {
-		tell(n, "SETSLOT", slot, "NODE", toID)
+		manage(n, "SETSLOT", slot, "NODE", toID)
 	}
 	testkit.Equal(t, "value", do(t, c, "GET", key).Text, "1") // MOVED
 	testkit.Equal(t, "server after MOVED", router.at(key).addr, to.addr)
@@ -215,9 +215,10 @@ func TestSlotMoves(t *testing.T) {
 // Servers that send each other's clients in a circle are left after some steps.
 func TestRedirectsAreBounded(t *testing.T) {
 	t.Parallel()
-	var addr string
+	l := listen(t)
+	addr := l.Addr().String()
 	var sets atomic.Int32
-	addr = fake(t, func(args []string) string {
+	serveFake(t, l, func(args []string) string {
 		switch {
 		case args[0] == "PING":
 			return "+PONG\r\n"

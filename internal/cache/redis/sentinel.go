@@ -11,9 +11,9 @@ import (
 // maxPeers bounds the Sentinels that others have named.
 const maxPeers = 16
 
-// A sentinel is the router for a primary that Sentinels name. It asks them at intervals and when the
-// primary fails, and does not depend on their announcements: a Sentinel that is cut off from the
-// others announces nothing.
+// A sentinel is the router for a primary that Sentinels name. It asks them at intervals and when
+// the primary fails, and does not depend on their announcements: a Sentinel that is cut off from
+// the others announces nothing.
 type sentinel struct {
 	refresher
 	cfg  Config
