@@ -26,7 +26,7 @@ func StartTLSSentinel(t testing.TB) (url, certFile string) {
 	return url, certFile
 }
 
-// StartTLSRedis is like StartTLSSentinel, and returns the address of the Redis besides.
+// StartTLSRedis starts the same as StartTLSSentinel, and returns the address of the Redis besides.
 func StartTLSRedis(t testing.TB) (addr, url, certFile string) {
 	t.Helper()
 	certFile, keyFile := selfSigned(t)
