@@ -135,24 +135,24 @@ func (s *sentinel) findByPeers(because error) (view, error) {
 func (s *sentinel) question(ctx context.Context, n *node) (view, error) {
 	at, err := n.do(ctx, false, []string{"SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.cfg.Primary})
 	if err != nil {
-		return view{}, fmt.Errorf("Sentinel %s: %w", n.addr, err)
+		return view{}, fmt.Errorf("the Sentinel %s: %w", n.addr, err)
 	}
 	if at.Null {
-		return view{}, fmt.Errorf("Sentinel %s does not know the primary that REDIS_URL names", n.addr)
+		return view{}, fmt.Errorf("the Sentinel %s does not know the primary that REDIS_URL names", n.addr)
 	}
 	if len(at.Items) != 2 {
-		return view{}, fmt.Errorf("Sentinel %s: %w", n.addr, errMalformed)
+		return view{}, fmt.Errorf("the Sentinel %s: %w", n.addr, errMalformed)
 	}
 	v := view{addr: net.JoinHostPort(at.Items[0].Text, at.Items[1].Text)}
 	// What follows may not be for this user, which leaves all Sentinels with the same epoch.
 	state, err := n.do(ctx, false, []string{"SENTINEL", "MASTER", s.cfg.Primary})
 	if err != nil && code(err) == "" {
-		return view{}, fmt.Errorf("Sentinel %s: %w", n.addr, err)
+		return view{}, fmt.Errorf("the Sentinel %s: %w", n.addr, err)
 	}
 	v.epoch, _ = strconv.ParseInt(fields(state)["config-epoch"], 10, 64)
 	others, err := n.do(ctx, false, []string{"SENTINEL", "SENTINELS", s.cfg.Primary})
 	if err != nil && code(err) == "" {
-		return view{}, fmt.Errorf("Sentinel %s: %w", n.addr, err)
+		return view{}, fmt.Errorf("the Sentinel %s: %w", n.addr, err)
 	}
 	for _, other := range others.Items[:min(len(others.Items), maxPeers)] {
 		if f := fields(other); f["ip"] != "" {
