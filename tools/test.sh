@@ -116,10 +116,24 @@ check() {
     { echo "go.mod: modernc.org/libc must be v1.77.1, the version that modernc.org/sqlite was made for" >&2; exit 1; }
 }
 
+# What a release may have at most, in bytes.
+most_stripped=60000000
+
 build() {
   say "static binary"
   CGO_ENABLED=0 go build -trimpath -o "$work/gatehouse" ./cmd/gatehouse
-  ls -l "$work/gatehouse" | awk '{printf "gatehouse: %.1f MB\n", $5/1e6}'
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$work/stripped" ./cmd/gatehouse
+  local full stripped
+  full=$(wc -c <"$work/gatehouse") stripped=$(wc -c <"$work/stripped")
+  rm "$work/stripped"
+  awk -v a="$full" -v b="$stripped" 'BEGIN {printf "gatehouse: %.1f MB, stripped %.1f MB\n", a/1e6, b/1e6}'
+  [ "$stripped" -le "$most_stripped" ] || {
+    printf 'The stripped binary has %d bytes, more than the %d that a release may have.\n' "$stripped" "$most_stripped"
+    echo 'See which packages have grown: build ./cmd/gatehouse, then go tool nm -size -sort size gatehouse | head -n 60.'
+    echo 'The linker cannot leave out methods of types in use, because html/template finds methods by name:'
+    echo 'a module with large generated types is included whole. docs/DECISIONS.md (Dependencies) has the figures.'
+    exit 1
+  } >&2
 }
 
 # Packages of others that only compute, on memory of their own. The race detector makes them, SQLite's

@@ -224,13 +224,8 @@ func (o *Operations) updateRoute(
 	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(old.Roles...), ofRoles(r.Roles...))
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
-<<<<<<< HEAD
-	out.Warnings = o.routeWarnings(ctx, &r)
-	err = o.store.UpdateRouteAt(ctx, version, old, &r, o.routeCheck(s, r.ID), ev)
-=======
 	out.Warnings = o.routeWarnings(ctx, a, &r)
-	err = o.store.UpdateRouteAt(ctx, version, old, &r, s.check(r.ID), ev)
->>>>>>> adm
+	err = o.store.UpdateRouteAt(ctx, version, old, &r, o.routeCheck(s, r.ID), ev)
 	out.Revision = r.Revision
 	return out, err
 }

@@ -162,17 +162,12 @@ func (o *Operations) roleWarnings(ctx context.Context, a Actor, roles []string) 
 }
 
 // scopeWarnings returns a warning for each scope that is not defined.
-<<<<<<< HEAD
-func (o *Operations) scopeWarnings(names []string) []Warning {
+func (o *Operations) scopeWarnings(a Actor, names []string) []Warning {
 	known := o.store.Scopes()
 	if !slices.ContainsFunc(names, func(name string) bool { return known[name] == nil }) {
 		return nil
 	}
-	return unknown(WarnUnknownScope, names, slices.Sorted(maps.Keys(known)))
-=======
-func (o *Operations) scopeWarnings(a Actor, names []string) []Warning {
-	return a.unknown(WarnUnknownScope, ScopeScopesRead, names, slices.Sorted(maps.Keys(o.store.Scopes())))
->>>>>>> adm
+	return a.unknown(WarnUnknownScope, ScopeScopesRead, names, slices.Sorted(maps.Keys(known)))
 }
 
 // unknown returns a warning for each name that is not known, with the nearest one if the actor has

@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
-
+	"github.com/gatehouse-id/gatehouse/internal/cache/redis"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 const (
 	redisTimeout    = 250 * time.Millisecond // of one command
+	redisDial       = 3 * time.Second        // of an attempt to connect
 	redisRetry      = time.Second            // between attempts during an outage
-	sentinelRefresh = 5 * time.Second        // between questions to the Sentinels
+	sentinelRefresh = time.Second            // between questions to the Sentinels
 	redisPrefix     = "gatehouse:limit:"
 )
 
@@ -47,30 +47,28 @@ type RedisOptions struct {
 // but better than no limit or no service. Its Replays share the connection and the state of an
 // outage.
 type Redis struct {
-	client  rueidis.Client
-	script  *rueidis.Lua
+	client  *redis.Client
+	script  redis.Script
 	opt     RedisOptions
 	down    atomic.Bool
 	retryAt atomic.Int64 // Unix nanoseconds; while down, Redis is not asked before
 }
 
-// OpenRedis connects to one server, to a Sentinel's primary or to a cluster; see redisOption for
+// OpenRedis connects to one server, to a Sentinel's primary or to a cluster; see redisConfig for
 // the addresses. The address is not part of the error, because it may contain a password.
 func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
-	co, err := redisOption(url)
+	cfg, err := redisConfig(url)
 	if err != nil {
 		return nil, err
 	}
-	co.ClientName = "gatehouse"
-	co.DisableCache = true // no client-side cache is used, and servers without RESP3 work too
-	co.Dialer.Timeout = 3 * time.Second
-	co.Sentinel.Dialer = co.Dialer
-	client, err := rueidis.NewClient(co)
+	cfg.Name = "gatehouse"
+	cfg.DialTimeout, cfg.Timeout, cfg.Refresh = redisDial, redisTimeout, sentinelRefresh
+	client, err := redis.Open(context.Background(), cfg)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "Redis at REDIS_URL does not answer; "+
 			"check that it runs and that the address and password are right")
 	}
-	return &Redis{client: client, script: rueidis.NewLuaScript(takeScript), opt: opt}, nil
+	return &Redis{client: client, script: redis.NewScript(takeScript), opt: opt}, nil
 }
 
 // Down reports whether Redis did not answer when it was last asked.
@@ -78,7 +76,8 @@ func (r *Redis) Down() bool { return r.down.Load() }
 
 // Ping returns an error unless Redis answers.
 func (r *Redis) Ping(ctx context.Context) error {
-	return r.client.Do(ctx, r.client.B().Ping().Build()).Error()
+	_, err := r.client.Do(ctx, "", "PING")
+	return err
 }
 
 // Close ends the connection.
@@ -119,11 +118,12 @@ func (r *Redis) take(ctx context.Context, key string, p pace) (Result, error) {
 	if len(key) > maxKey {
 		key = shorten(key)
 	}
-	args := []string{strconv.FormatInt(p.step, 10), strconv.FormatInt(p.room, 10)}
-	out, err := r.script.Exec(ctx, r.client, []string{r.key(redisPrefix, key)}, args).AsIntSlice()
+	name := r.key(redisPrefix, key)
+	reply, err := r.script.Do(ctx, r.client, name, strconv.FormatInt(p.step, 10), strconv.FormatInt(p.room, 10))
 	if err != nil {
 		return Result{}, err
 	}
+	out := reply.Ints()
 	if len(out) != 2 {
 		return Result{}, fault.New(fault.Unavailable, "Redis returned %d numbers instead of 2", len(out))
 	}

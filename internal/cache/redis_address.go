@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"net/url"
@@ -8,8 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/redis/rueidis"
-
+	"github.com/gatehouse-id/gatehouse/internal/cache/redis"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -24,47 +24,75 @@ type redisAddress struct {
 	query  url.Values
 }
 
-// redisOption parses REDIS_URL:
+// redisConfig parses REDIS_URL:
 //
-//	redis://user:password@host:6379/0      one server; rediss:// with TLS, unix:///path
+//	redis://user:password@host:6379/0      one server; rediss:// with TLS, unix:///path?db=0
 //	redis://user:password@s1,s2:26379/NAME the primary NAME, found through Sentinels; also
 //	                                       redis-sentinel://s1,s2/0?master=NAME
 //	redis://user:password@n1,n2:6379       a cluster; also redis-cluster://n1
 //
 // User and password are those of the data servers. sentinel_user and sentinel_password in the query
 // are those of the Sentinels, none by default.
-func redisOption(address string) (rueidis.ClientOption, error) {
+func redisConfig(address string) (redis.Config, error) {
 	a, err := parseRedisAddress(address)
 	if err != nil {
-		return rueidis.ClientOption{}, err
+		return redis.Config{}, err
 	}
 	if a == nil {
-		o, err := rueidis.ParseURL(address)
-		if err != nil {
-			return o, fault.InvalidField("REDIS_URL",
-				"REDIS_URL cannot be read; it looks like redis://user:password@host:6379/0")
-		}
-		return o, nil
+		return singleRedis(address)
 	}
-	o := rueidis.ClientOption{InitAddress: a.hosts, SelectDB: a.db, ShuffleInit: true}
-	if a.user != nil {
-		o.Username = a.user.Username()
-		o.Password, _ = a.user.Password()
-	}
-	if a.tls { // the name in the certificate is that of the host connected to
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	c := redis.Config{Mode: redis.Cluster, Addrs: a.hosts, Database: a.db}
+	c.User, c.Password = credentials(a.user)
+	if a.tls {
+		c.TLS = redisTLS()
 	}
 	if a.kind == "sentinel" {
-		o.Sentinel = rueidis.SentinelOption{
-			TLSConfig: o.TLSConfig,
-			MasterSet: a.master,
-			Username:  a.query.Get("sentinel_user"),
-			Password:  a.query.Get("sentinel_password"),
-			// A Sentinel that is cut off from the others does not announce a failover.
-			TopologyRefreshInterval: sentinelRefresh,
+		c.Mode, c.Primary = redis.Sentinel, a.master
+		c.SentinelUser, c.SentinelPassword = a.query.Get("sentinel_user"), a.query.Get("sentinel_password")
+	}
+	return c, nil
+}
+
+// redisTLS returns what connections with TLS have in common.
+func redisTLS() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
+
+func credentials(u *url.Userinfo) (user, password string) {
+	password, _ = u.Password()
+	return u.Username(), password
+}
+
+// singleRedis parses the address of one server.
+func singleRedis(address string) (redis.Config, error) {
+	bad := badRedis("write it like redis://user:password@host:6379/0")
+	u, err := url.Parse(address)
+	if err != nil {
+		return redis.Config{}, bad
+	}
+	c := redis.Config{Addrs: []string{u.Path}, Socket: u.Scheme == "unix"}
+	c.User, c.Password = credentials(u.User)
+	q := u.Query()
+	db := q.Get("db")
+	switch u.Scheme {
+	case "unix":
+	case "rediss", "valkeys":
+		c.TLS = redisTLS()
+		fallthrough
+	case "redis", "valkey":
+		host, port := cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379")
+		c.Addrs = []string{net.JoinHostPort(host, port)}
+		db = cmp.Or(db, strings.Trim(u.Path, "/"))
+	default:
+		return redis.Config{}, bad
+	}
+	for _, name := range []string{"addr", "skip_verify"} { // would be ignored, which nobody expects
+		if q.Has(name) {
+			return redis.Config{}, badRedis("the parameter %s is not supported", name)
 		}
 	}
-	return o, nil
+	if c.Database, err = strconv.Atoi(cmp.Or(db, "0")); err != nil || c.Database < 0 {
+		return redis.Config{}, bad
+	}
+	return c, nil
 }
 
 // parseRedisAddress returns nil for an address of one server.

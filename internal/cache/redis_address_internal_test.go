@@ -1,9 +1,11 @@
 package cache
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/cache/redis"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -13,6 +15,14 @@ func TestRedisAddresses(t *testing.T) {
 		"redis://h":                                  "one h:6379 db 0",
 		"rediss://h:1/3":                             "one h:1 db 3 tls",
 		"redis://[::1]:1":                            "one [::1]:1 db 0",
+		"redis://[::1]":                              "one [::1]:6379 db 0",
+		"redis://":                                   "one localhost:6379 db 0",
+		"redis://:p%2C@h/2?protocol=2":               "one h:6379 db 2 user :p,",
+		"redis://u@h:1/?db=3":                        "one h:1 db 3 user u:",
+		"valkey://u:p@h":                             "one h:6379 db 0 user u:p",
+		"valkeys://h":                                "one h:6379 db 0 tls",
+		"unix://u:p@/run/redis.sock?db=1":            "socket /run/redis.sock db 1 user u:p",
+		"unix:///run/redis.sock":                     "socket /run/redis.sock db 0",
 		"redis://a,b:1,[::1]/main":                   "sentinel a:26379 b:1 [::1]:26379 db 0 main",
 		"redis://a:1,b:2/main/4":                     "sentinel a:1 b:2 db 4 main",
 		"redis://a:1?master=main":                    "sentinel a:1 db 0 main",
@@ -24,26 +34,26 @@ func TestRedisAddresses(t *testing.T) {
 		"valkeys://a,b/0":                            "cluster a:6379 b:6379 db 0 tls",
 		"redis-cluster://a:1":                        "cluster a:1 db 0",
 	} {
-		o, err := redisOption(url)
+		c, err := redisConfig(url)
 		testkit.Must(t, err)
-		kind := "cluster"
-		if a, _ := parseRedisAddress(url); a == nil {
-			kind = "one"
-		} else {
-			kind = a.kind
+		kind := map[redis.Mode]string{redis.Server: "one", redis.Sentinel: "sentinel", redis.Cluster: "cluster"}[c.Mode]
+		if c.Socket {
+			kind = "socket"
 		}
-		got := []string{kind, strings.Join(o.InitAddress, " "), "db", string(rune('0' + o.SelectDB))}
-		if o.Sentinel.MasterSet != "" {
-			got = append(got, o.Sentinel.MasterSet)
+		got := []string{kind, strings.Join(c.Addrs, " "), "db", string(rune('0' + c.Database))}
+		if c.Primary != "" {
+			got = append(got, c.Primary)
 		}
-		if o.TLSConfig != nil {
+		if c.TLS != nil {
 			got = append(got, "tls")
+			testkit.Equal(t, "least version of TLS", c.TLS.MinVersion, tls.VersionTLS12)
+			testkit.Equal(t, "the certificate is not verified", c.TLS.InsecureSkipVerify, false)
 		}
-		if o.Username+o.Password != "" {
-			got = append(got, "user", o.Username+":"+o.Password)
+		if c.User+c.Password != "" {
+			got = append(got, "user", c.User+":"+c.Password)
 		}
-		if o.Sentinel.Password != "" {
-			got = append(got, "watch", o.Sentinel.Username+":"+o.Sentinel.Password)
+		if c.SentinelPassword != "" {
+			got = append(got, "watch", c.SentinelUser+":"+c.SentinelPassword)
 		}
 		testkit.Equal(t, url, strings.Join(got, " "), want)
 	}

@@ -23,6 +23,13 @@ func TestRedisAddressErrors(t *testing.T) {
 		"redis://:hunter2@a:0,b":                    "item 1",
 		"redis://a,b/main?sentinel_pasword=hunter2": "its parameters",
 		"redis://:hunt%er2@a,b":                     "%XX",
+		"redis://:hunter2@a/one":                    "write it like",
+		"redis://:hunter2@a/0/1":                    "write it like",
+		"redis://:hunter2@a?db=-1":                  "write it like",
+		"redis://:hunter2@a:x":                      "write it like",
+		"redis://:hunt%er2@a":                       "%XX",
+		"redis://:hunter2@a?addr=b":                 "addr is not supported",
+		"rediss://:hunter2@a?skip_verify=true":      "skip_verify is not supported",
 		"unix://:hunter2@a,b":                       "scheme",
 		"redis-other://:hunter2@a,b":                "cannot be read",
 	} {

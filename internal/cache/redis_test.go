@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,6 +95,32 @@ func TestRedisOutage(t *testing.T) {
 			take()
 			return recoveries.Load() == round+1
 		})
+	}
+}
+
+// During an outage Redis is tried once a second, however many requests there are.
+func TestRedisOutageIsTriedOnceASecond(t *testing.T) {
+	p := testkit.StartProxy(t, testkit.StartRedis(t).Addr())
+	c := new(clock)
+	r := open(t, "redis://"+p.Addr(), cache.RedisOptions{Now: c.now, Fallback: cache.NewMemory(0, c.now)})
+	p.Redirect("")
+	p.Disconnect()
+	take := func() {
+		_, err := r.Take(t.Context(), "k", cache.Limit{Max: 1, Window: time.Hour})
+		testkit.Must(t, err)
+	}
+	testkit.Eventually(t, "the outage is noticed", func() bool { take(); return r.Down() })
+	for range 5 {
+		before := p.Accepted.Load()
+		c.advance(redisPause)
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(take)
+		}
+		wg.Wait()
+		if tried := p.Accepted.Load() - before; tried > 1 {
+			t.Errorf("%d attempts to connect in a second", tried)
+		}
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"strconv"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -61,10 +60,13 @@ func (r *Redis) add(ctx context.Context, key string, ttl time.Duration) (bool, e
 	defer cancel()
 	sum := sha256.Sum256([]byte(key)) // parts of keys come with requests: this bounds their length
 	name := r.key(replayPrefix, base64.RawURLEncoding.EncodeToString(sum[:]))
-	set := r.client.B().Set().Key(name).Value("1").Nx().PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()
-	err := r.client.Do(ctx, set).Error()
-	if rueidis.IsRedisNil(err) {
-		return false, nil
+	milliseconds := strconv.FormatInt(max(ttl.Milliseconds(), 1), 10)
+	reply, err := r.client.Do(ctx, name, "SET", name, "1", "NX", "PX", milliseconds)
+	switch {
+	case err != nil || reply.Null:
+		return false, err
+	case reply.Text != "OK":
+		return false, fault.New(fault.Unavailable, "Redis has not answered SET with OK")
 	}
-	return err == nil, err
+	return true, nil
 }

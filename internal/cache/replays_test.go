@@ -169,3 +169,56 @@ func TestProofOfEndedRequest(t *testing.T) {
 		t.Errorf("%v %v", is, err)
 	}
 }
+
+// The answer to SET is lost: the proof was stored and counts as new, since nothing stores it again.
+func TestProofWithLostAnswer(t *testing.T) {
+	server := testkit.StartRedis(t)
+	p := testkit.StartProxy(t, server.Addr())
+	c := new(clock)
+	var outages atomic.Int32
+	r := proofs(t, "redis://"+p.Addr(), cache.RedisOptions{Now: c.now, OnOutage: func(error) { outages.Add(1) }})
+	other := proofs(t, server.URL(), cache.RedisOptions{})
+	p.LoseAnswer()
+	if !first(t, r, "k", c.now()) {
+		t.Error("a proof that was used once counts as replayed")
+	}
+	if outages.Load() != 1 {
+		t.Errorf("%d outages reported", outages.Load())
+	}
+	if first(t, other, "k", c.now()) {
+		t.Error("the proof works again at another server")
+	}
+}
+
+// Redis hangs and goes on, or its packets are dropped and nobody says so: an outage, after which
+// proofs are shared again.
+func TestProofsAfterSilence(t *testing.T) {
+	server := testkit.StartRedis(t)
+	p := testkit.StartProxy(t, server.Addr())
+	c := new(clock)
+	r := proofs(t, "redis://"+p.Addr(), cache.RedisOptions{Now: c.now})
+	other := proofs(t, server.URL(), cache.RedisOptions{Now: c.now})
+	n := 0
+	shared := func() bool {
+		c.advance(redisPause)
+		n++
+		key := fmt.Sprint("after ", n)
+		return first(t, r, key, c.now()) && !first(t, other, key, c.now())
+	}
+	for name, outage := range map[string]struct{ begin, end func() }{
+		"hangs":   {server.Freeze, server.Thaw},
+		"dropped": {p.Silence, func() {}},
+		"refused": {func() { p.Redirect(""); p.Disconnect() }, func() { p.Redirect(server.Addr()) }},
+	} {
+		testkit.Eventually(t, name+": proofs are shared before", shared)
+		outage.begin()
+		for i := range 3 {
+			if key := fmt.Sprint(name, i); !first(t, r, key, c.now()) || first(t, r, key, c.now()) {
+				t.Errorf("%s: the cache of this process is not used instead", name)
+			}
+			c.advance(redisPause)
+		}
+		outage.end()
+		testkit.Eventually(t, name+": proofs are shared again", shared)
+	}
+}

@@ -123,3 +123,9 @@ func (p *Process) Freeze() {
 	p.t.Helper()
 	Must(p.t, p.cmd.Process.Signal(syscall.SIGSTOP))
 }
+
+// Thaw lets a process go on that Freeze has suspended.
+func (p *Process) Thaw() {
+	p.t.Helper()
+	Must(p.t, p.cmd.Process.Signal(syscall.SIGCONT))
+}

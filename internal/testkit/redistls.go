@@ -22,6 +22,13 @@ import (
 // returns their rediss:// address, and the file of the certificate that they present.
 func StartTLSSentinel(t testing.TB) (url, certFile string) {
 	t.Helper()
+	_, url, certFile = StartTLSRedis(t)
+	return url, certFile
+}
+
+// StartTLSRedis starts the same as StartTLSSentinel, and returns the address of the Redis besides.
+func StartTLSRedis(t testing.TB) (addr, url, certFile string) {
+	t.Helper()
 	certFile, keyFile := selfSigned(t)
 	port := FreePort(t)
 	secure := []string{
@@ -39,10 +46,10 @@ func StartTLSSentinel(t testing.TB) (url, certFile string) {
 			ready:   func(net.Conn) bool { return true }, // it listens
 		})
 	}
-	run(port, "--save", "", "--dir", t.TempDir())
+	addr = run(port, "--save", "", "--dir", t.TempDir()).Addr()
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
 	Must(t, os.WriteFile(file, fmt.Appendf(nil, "sentinel monitor main 127.0.0.1 %d 1\n", port), 0o600))
-	return "rediss://" + run(FreePort(t), file, "--sentinel").Addr() + "?master=main", certFile
+	return addr, "rediss://" + run(FreePort(t), file, "--sentinel").Addr() + "?master=main", certFile
 }
 
 // selfSigned writes a certificate for 127.0.0.1 that is its own authority, and its key.
