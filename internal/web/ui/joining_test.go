@@ -121,7 +121,9 @@ func TestSignUpPages(t *testing.T) {
 func TestSignUpPagesLookAlike(t *testing.T) {
 	s := newSite(t)
 	s.withSignUp()
-	s.answersAlike(s.kindsOfAddresses(), func(b *browser, email string) *httptest.ResponseRecorder {
+	kinds := s.kindsOfAddresses()
+	kinds["locked"] = s.lockedOut()
+	s.answersAlike(kinds, func(b *browser, email string) *httptest.ResponseRecorder {
 		return b.post("/signup", url.Values{"email": {email}, "password": {phrase}})
 	})
 }
@@ -130,7 +132,9 @@ func TestSignUpPagesLookAlike(t *testing.T) {
 func TestMailPagesLookAlike(t *testing.T) {
 	s := newSite(t)
 	s.withMail()
-	s.answersAlike(s.kindsOfAddresses(), func(b *browser, email string) *httptest.ResponseRecorder {
+	kinds := s.kindsOfAddresses()
+	kinds["locked"] = s.lockedOut()
+	s.answersAlike(kinds, func(b *browser, email string) *httptest.ResponseRecorder {
 		return b.post("/forgot-password", url.Values{"email": {email}})
 	})
 	s.withEmail("email_code")
@@ -154,6 +158,22 @@ func (s *site) kindsOfAddresses() map[string]string {
 		"known": s.newUser().Email, "unknown": s.fresh(), "disabled": change(func(u *identity.User) { u.Disabled = true }),
 		"unverified": change(func(u *identity.User) { u.MustVerify = true }),
 	}
+}
+
+// lockedOut returns the address of an account that is locked after wrong passwords.
+func (s *site) lockedOut() string {
+	s.t.Helper()
+	email := s.newUser().Email
+	b := s.browser()
+	for range 5 {
+		b.get("/login")
+		b.submit("username", email, "password", "not the password 7")
+	}
+	b.get("/login")
+	b.submit("username", email, "password", "password")
+	b.shows(http.StatusTooManyRequests)
+	s.mailTo(email)
+	return email
 }
 
 // answersAlike sends a form twice for each address, and compares the answers.

@@ -14,13 +14,16 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// Programs that check mail open its links with HEAD and GET, without cookies, as often as they
-// like: nothing changes, and the link still works for its person (RFC 9110 §9.2.1).
-func TestMailedLinksSurviveMailScanners(t *testing.T) {
-	for name, c := range map[string]struct {
-		link  func(*site) string
-		works func(*browser)
-	}{
+// A mailedLink is a kind of link in messages: how one comes to be, and what a browser at it does
+// and sees that has opened one that works.
+type mailedLink struct {
+	link  func(*site) string
+	works func(*browser)
+}
+
+// mailedLinks returns all kinds.
+func mailedLinks() map[string]mailedLink {
+	return map[string]mailedLink{
 		"sign-up": {
 			link: func(s *site) string {
 				s.withSignUp()
@@ -95,7 +98,42 @@ func TestMailedLinksSurviveMailScanners(t *testing.T) {
 			},
 			works: func(b *browser) { b.submit(); b.shows(200, "Two-step verification is off") },
 		},
-	} {
+	}
+}
+
+// The token of a link serves its purpose only: at the address of every other link it is refused,
+// and works at its own afterwards.
+func TestMailedTokensHaveOnePurpose(t *testing.T) {
+	kinds, paths := mailedLinks(), map[string]string{}
+	for name, c := range kinds {
+		paths[name], _, _ = strings.Cut(strings.TrimPrefix(c.link(newSite(t)), origin), "?")
+	}
+	for name, c := range kinds {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			link := strings.TrimPrefix(c.link(s), origin)
+			own, token, _ := strings.Cut(link, "?")
+			for other, path := range paths {
+				if path == own {
+					continue
+				}
+				b := s.browser()
+				b.get(path + "?" + token)
+				if b.last.Code < 400 {
+					t.Errorf("at the address of %s: %d\n%s", other, b.last.Code, b.last.Body)
+				}
+			}
+			b := s.browser()
+			b.get(link)
+			c.works(b)
+		})
+	}
+}
+
+// Programs that check mail open its links with HEAD and GET, without cookies, as often as they
+// like: nothing changes, and the link still works for its person (RFC 9110 §9.2.1).
+func TestMailedLinksSurviveMailScanners(t *testing.T) {
+	for name, c := range mailedLinks() {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			link := strings.TrimPrefix(c.link(s), origin)
