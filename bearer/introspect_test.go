@@ -108,6 +108,18 @@ func TestInvalidIntrospections(t *testing.T) {
 	}
 }
 
+// A waiter is a context that counts who waits for its end.
+type waiter struct {
+	context.Context
+	waits *atomic.Int32
+}
+
+// Done counts the caller.
+func (w waiter) Done() <-chan struct{} {
+	w.waits.Add(1)
+	return w.Context.Done()
+}
+
 // Concurrent requests with one token share one introspection, even if the first is cancelled.
 func TestSingleFlight(t *testing.T) {
 	var requests atomic.Int32
@@ -129,13 +141,15 @@ func TestSingleFlight(t *testing.T) {
 	go func() { _, err := v.Verify(ctx, request("Bearer opaque")); first <- err }()
 	testkit.Eventually(t, "the first request arrives", func() bool { return requests.Load() == 1 })
 	var wg sync.WaitGroup
+	var waits atomic.Int32
 	for range 32 {
 		wg.Go(func() {
-			if _, err := v.Verify(t.Context(), request("Bearer opaque")); err != nil {
+			if _, err := v.Verify(waiter{t.Context(), &waits}, request("Bearer opaque")); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	testkit.Eventually(t, "all wait", func() bool { return waits.Load() == 32 })
 	cancel()
 	rejected(t, <-first, 503, bearer.CodeUnavailable)
 	close(release)
