@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -245,10 +244,7 @@ type eventStream struct {
 	format string
 }
 
-const (
-	streamBuffer = 32 << 10
-	streamStall  = time.Minute // how long a reader may take for one buffer
-)
+const streamBuffer = 32 << 10
 
 // VisitExportEventsResponse writes the stream. It ends the connection if the export breaks after it
 // has begun: the status has been sent.
@@ -260,14 +256,13 @@ func (x *eventStream) VisitExportEventsResponse(w http.ResponseWriter) error {
 	// The export may take longer than a request may; a reader who is gone ends it by a failed
 	// write.
 	ctx := context.WithoutCancel(x.ctx)
-	s := &stalling{w: w, control: http.NewResponseController(w)}
-	out := bufio.NewWriterSize(s, streamBuffer)
+	out, begun := bufio.NewWriterSize(web.LongAnswer(w), streamBuffer), false
 	export := audit.NewExporter(out, x.format)
 	begin := func() error {
-		if s.begun {
+		if begun {
 			return nil
 		}
-		s.begun = true
+		begun = true
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Content-Disposition", `attachment; filename="audit-log.`+map[bool]string{true: "csv", false: "jsonl"}[x.format == audit.FormatCSV]+`"`)
 		return export.Begin()
@@ -278,7 +273,7 @@ func (x *eventStream) VisitExportEventsResponse(w http.ResponseWriter) error {
 		}
 		return export.Write(e)
 	})
-	if err != nil && !s.begun {
+	if err != nil && !begun {
 		return err
 	}
 	for _, step := range []func() error{begin, export.End, out.Flush} {
@@ -290,17 +285,4 @@ func (x *eventStream) VisitExportEventsResponse(w http.ResponseWriter) error {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
-}
-
-// stalling is a writer that gives up on a reader who takes nothing.
-type stalling struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	begun   bool
-}
-
-// Write writes a buffer.
-func (s *stalling) Write(b []byte) (int, error) {
-	_ = s.control.SetWriteDeadline(time.Now().Add(streamStall)) // not every writer has one
-	return s.w.Write(b)
 }

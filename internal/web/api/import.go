@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 )
 
@@ -58,7 +59,7 @@ func (f streamed) VisitExportUsersResponse(w http.ResponseWriter) error { return
 // stream sends what write writes. An error before the first byte is answered as usual; after it,
 // the connection breaks, so that nobody takes a part for the whole.
 func stream(w http.ResponseWriter, kind string, write func(io.Writer) error) error {
-	out := &answerWriter{w: w, kind: kind}
+	out := &answerWriter{w: w, long: web.LongAnswer(w), kind: kind}
 	buffered := bufio.NewWriterSize(out, 32<<10)
 	err := write(buffered)
 	if err == nil {
@@ -76,6 +77,7 @@ func stream(w http.ResponseWriter, kind string, write func(io.Writer) error) err
 // answerWriter writes the header before the first byte.
 type answerWriter struct {
 	w     http.ResponseWriter
+	long  io.Writer // the same
 	kind  string
 	begun bool
 }
@@ -87,8 +89,7 @@ func (a *answerWriter) Write(p []byte) (int, error) {
 		a.w.Header().Set("Content-Type", a.kind)
 		a.w.WriteHeader(http.StatusOK)
 	}
-	n, err := a.w.Write(p)
-	return n, err
+	return a.long.Write(p)
 }
 
 // typeLines is the media type of JSON lines.
@@ -156,7 +157,7 @@ func importing(
 ) (streamed, error) {
 	long, cancel := withoutDeadline(ctx)
 	// The file is read before the answer begins: few callers read while they send.
-	file, err := spool(x.r.Body)
+	file, err := spool(web.LongBody(x.w, x.r.Body))
 	if err != nil {
 		cancel()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // auditSection lists what has happened.
@@ -157,8 +158,7 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request, q *request)
 	if q.form.Get("format") == audit.FormatCSV {
 		format, kind, name = audit.FormatCSV, "text/csv; charset=utf-8", "audit-log.csv"
 	}
-	control := http.NewResponseController(w)
-	out := bufio.NewWriterSize(w, exportBuffer)
+	out := bufio.NewWriterSize(web.LongAnswer(w), exportBuffer)
 	x := audit.NewExporter(out, format)
 	begun := false
 	begin := func() error {
@@ -172,7 +172,6 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request, q *request)
 	}
 	// An export may take longer than a request may. A reader who is gone ends it by a failed write.
 	err = s.ops.ExportEvents(context.WithoutCancel(r.Context()), q.actor, query, func(e *audit.Event) error {
-		_ = control.SetWriteDeadline(time.Now().Add(exportStall)) // not every writer has one
 		return errors.Join(begin(), x.Write(e))
 	})
 	if err != nil && !begun {
@@ -194,7 +193,7 @@ func (s *Server) exportProofs(w http.ResponseWriter, r *http.Request, q *request
 	if err != nil {
 		return err
 	}
-	file := &download{ResponseWriter: w, name: "audit-proofs.jsonl", kind: "application/jsonl"}
+	file := newDownload(w, "audit-proofs.jsonl", "application/jsonl")
 	in := admin.ProofsInput{Since: query.Since, Until: query.Until}
 	out := bufio.NewWriterSize(file, exportBuffer)
 	err = s.ops.ExportProofs(persistent(r), q.actor, in, out)
@@ -207,11 +206,8 @@ func (s *Server) exportProofs(w http.ResponseWriter, r *http.Request, q *request
 	return err
 }
 
-// Bounds of an export.
-const (
-	exportBuffer = 32 << 10
-	exportStall  = 30 * time.Second // how long the reader may take for a part of it
-)
+// exportBuffer is how much of an export is sent at once.
+const exportBuffer = 32 << 10
 
 // auditSearch returns the form that searches the log.
 func auditSearch(form url.Values) Search {

@@ -327,7 +327,7 @@ func (s *Server) writeJob(w http.ResponseWriter, r *http.Request, q *request, jo
 // exportUsers sends the accounts of the list as CSV. An error after the first bytes ends the
 // connection, so that nobody takes a part for the whole.
 func (s *Server) exportUsers(w http.ResponseWriter, r *http.Request, q *request) error {
-	out := &download{ResponseWriter: w, name: "users.csv", kind: "text/csv; charset=utf-8"}
+	out := newDownload(w, "users.csv", "text/csv; charset=utf-8")
 	query := userQuery(q.form)
 	query.Page = admin.Page{}
 	_, err := s.ops.ExportUsers(persistent(r), q.actor, admin.ExportOptions{

@@ -13,7 +13,7 @@ import (
 // exportClients sends the clients of the list as CSV, page by page. An error after the first bytes
 // ends the connection, so that nobody takes a part for the whole.
 func (s *Server) exportClients(w http.ResponseWriter, r *http.Request, q *request) error {
-	file := &download{ResponseWriter: w, name: "clients.csv", kind: "text/csv; charset=utf-8"}
+	file := newDownload(w, "clients.csv", "text/csv; charset=utf-8")
 	out := bufio.NewWriterSize(file, exportBuffer)
 	err := s.writeClients(r, q, out)
 	if err == nil {

@@ -96,7 +96,7 @@ func (s *Server) exportConfig(w http.ResponseWriter, r *http.Request, q *request
 	if err != nil {
 		return err
 	}
-	out := &download{ResponseWriter: w, name: "gatehouse.yaml", kind: "application/yaml; charset=utf-8"}
+	out := newDownload(w, "gatehouse.yaml", "application/yaml; charset=utf-8")
 	_, err = out.Write(text)
 	return err
 }

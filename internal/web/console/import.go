@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // importPath is where files of users are uploaded.
@@ -63,6 +64,7 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request, q *request) 
 	if err := errors.Join(s.mayChange(q, admin.ScopeUsersWrite), s.ops.StepUpNeeded(q.actor)); err != nil {
 		return err
 	}
+	r.Body = web.LongBody(w, r.Body)
 	f, err := readImport(r)
 	var j *importJob
 	if err == nil {

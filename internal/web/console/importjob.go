@@ -323,7 +323,7 @@ func (s *Server) exportRefused(w http.ResponseWriter, r *http.Request, q *reques
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(&download{ResponseWriter: w, name: "refused.csv", kind: "text/csv; charset=utf-8"})
+	out := bufio.NewWriter(newDownload(w, "refused.csv", "text/csv; charset=utf-8"))
 	err = spreadsheet.WriteRow(out, "line", "error")
 	for _, l := range j.now().refused {
 		if err == nil {
