@@ -63,8 +63,9 @@ func templatesOf(pairs ...string) fstest.MapFS {
 
 const (
 	ownHTML = `<p style="color:{{.link_color}}">{{.greeting}}</p><p>{{.body}}</p>{{.note}}{{.code}}
-{{range .facts}}<p>{{.label}}: {{.value}}</p>{{end}}{{with .link}}<a href="{{.}}">{{$.button}}</a>{{end}}`
-	ownText = "{{.greeting}}\n{{.body}}{{.note}}{{.code}}{{range .facts}}{{.label}}: {{.value}}\n{{end}}{{.link}}\n"
+{{range .facts}}<p>{{.label}}: {{.value}}</p>{{end}}{{with .link}}<a href="{{.}}">{{$.button}}</a>{{end}}
+{{with .second_link}}<a href="{{.}}">{{$.second_button}}</a>{{end}}`
+	ownText = "{{.greeting}}\n{{.body}}{{.note}}{{.code}}{{range .facts}}{{.label}}: {{.value}}\n{{end}}{{.link}}\n{{.second_link}}\n"
 )
 
 // The operator's templates are used for one message or for all, each part by itself.
@@ -87,6 +88,26 @@ func TestOwnTemplates(t *testing.T) {
 	}
 }
 
+// A directory with the name of a language has templates for it. Each part falls back to those for
+// all languages, and these to ours.
+func TestOwnTemplatesOfALanguage(t *testing.T) {
+	c, err := brandComposer(t, Brand{App: "Acme"}, templatesOf("message.html", "ALL"+ownHTML, "message.txt", "ALL"+ownText,
+		"de/message.html", "ALLE"+ownHTML, "de/password-reset.html", "NEU"+ownHTML, "pt-BR/test.txt", "BR"+ownText))
+	testkit.Must(t, err)
+	for _, x := range []struct{ message, locale, html, text string }{
+		{outbox.MessagePasswordReset, "de", "NEU", "ALL"},
+		{outbox.MessageTest, "de-AT", "ALLE", "ALL"},
+		{outbox.MessageTest, "pt-BR", "ALL", "BR"},
+		{outbox.MessageTest, "fr", "ALL", "ALL"},
+	} {
+		m, err := c.Compose(&outbox.Mail{Message: x.message, Locale: x.locale, Values: map[string]string{"link": "https://id.example/r", "minutes": "60"}})
+		testkit.Must(t, err)
+		if !strings.HasPrefix(m.HTML, x.html+"<p") || !strings.HasPrefix(m.Text, x.text) {
+			t.Errorf("%s, %s:\n%s\n%s", x.message, x.locale, m.HTML, m.Text)
+		}
+	}
+}
+
 // A template that does not keep what a message promises stops the start, with the file.
 func TestOwnTemplatesAreChecked(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -99,7 +120,10 @@ func TestOwnTemplatesAreChecked(t *testing.T) {
 		"no code":          {templatesOf("sign-in-code.txt", strings.Replace(ownText, "{{.code}}", "", 1)), "emails/sign-in-code.txt: the message lacks {{.code}}"},
 		"unknown variable": {templatesOf("message.html", "\n{{.bodi}}"), "emails/message.html:2:2"},
 		"syntax":           {templatesOf("message.html", "{{if"), "emails/message.html:1"},
-		"script":           {templatesOf("message.html", ownHTML+"\n<script>"), "emails/message.html:3: <script> is not possible in a message"},
+		"script":           {templatesOf("message.html", ownHTML+"\n<script>"), "emails/message.html:4: <script> is not possible in a message"},
+		"no second link":   {templatesOf("address-in-use.txt", strings.Replace(ownText, "{{.second_link}}", "", 1)), "emails/address-in-use.txt: the message lacks {{.second_link}}"},
+		"language":         {templatesOf("xx/message.txt", ownText), `emails/xx: there is no language "xx"; use one of: en, ar, de`},
+		"of a language":    {templatesOf("de/message.txt", "x"), "emails/de/message.txt: the message lacks {{.body}}"},
 		"name":             {templatesOf("pasword-reset.html", ownHTML), "use one of: password-reset"},
 	} {
 		if _, err := brandComposer(t, Brand{App: "Acme"}, c.files); err == nil || !strings.Contains(err.Error(), c.want) {

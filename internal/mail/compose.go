@@ -3,7 +3,6 @@ package mail
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
 	"fmt"
 	html "html/template"
@@ -56,8 +55,8 @@ type Composer struct {
 	locale string // of people without a language
 	html   *html.Template
 	plain  *plain.Template
-	own    map[string]ownTemplate // of the operator, by the name of the message; "" is for all
-	custom fs.FS                  // read again for each message; nil: own stays
+	own    ownTemplates
+	custom fs.FS // read again for each message; nil: own stays
 }
 
 // NewComposer returns a Composer. Locale is the language of people who have chosen none. Custom
@@ -72,7 +71,7 @@ func NewComposer(b Brand, texts *text.Catalogues, locale string, custom fs.FS) (
 		return nil, err
 	}
 	c := &Composer{brand: b, texts: texts, locale: locale, html: h, plain: p}
-	c.own, err = loadOwn(custom)
+	c.own, err = loadOwn(custom, texts.Languages())
 	return c, err
 }
 
@@ -125,9 +124,9 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 func (c *Composer) Reload(custom fs.FS) { c.custom = custom }
 
 // templates returns the operator's templates.
-func (c *Composer) templates() map[string]ownTemplate {
+func (c *Composer) templates() ownTemplates {
 	if c.custom != nil {
-		if own, err := loadOwn(c.custom); err == nil {
+		if own, err := loadOwn(c.custom, c.texts.Languages()); err == nil {
 			return own
 		}
 	}
@@ -137,17 +136,17 @@ func (c *Composer) templates() map[string]ownTemplate {
 // render writes a message with the operator's templates for it, for all messages, or ours.
 func (c *Composer) render(message string, v *view) (asHTML, asText string, err error) {
 	var h, p bytes.Buffer
-	own := c.templates()
-	if t := cmp.Or(own[message].html, own[""].html); t != nil {
-		err = t.Execute(&h, v.variables())
+	own := c.templates().find(v.Language, message)
+	if own.html != nil {
+		err = own.html.Execute(&h, v.variables())
 	} else {
 		err = c.html.Execute(&h, v)
 	}
 	if err != nil {
 		return "", "", err
 	}
-	if t := cmp.Or(own[message].plain, own[""].plain); t != nil {
-		err = t.Execute(&p, v.variables())
+	if own.plain != nil {
+		err = own.plain.Execute(&p, v.variables())
 	} else {
 		err = c.plain.Execute(&p, v)
 	}

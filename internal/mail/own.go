@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	html "html/template"
 	"io/fs"
 	"path"
@@ -16,7 +17,8 @@ import (
 )
 
 // ownDir is the directory of the operator's templates of messages: message.html and message.txt for
-// all messages, or the name of one, such as password-reset.html.
+// all messages, or the name of one, such as password-reset.html. Those for one language are in a
+// directory below it whose name is the tag of the language, such as de.
 const ownDir = "emails"
 
 // forAll is the name of the templates for all messages.
@@ -31,8 +33,27 @@ type ownTemplate struct {
 	plain *plain.Template
 }
 
-// loadOwn reads and checks the operator's templates. Every error names the file.
-func loadOwn(custom fs.FS) (map[string]ownTemplate, error) {
+// An ownKey says what a template of the operator is for.
+type ownKey struct {
+	language string // the tag, or "" for all
+	message  string // the name, or "" for all
+}
+
+// ownTemplates are the operator's templates.
+type ownTemplates map[ownKey]ownTemplate
+
+// find returns the operator's template of a message that fits best: one for the language before one
+// for all. Either part of it may be missing.
+func (o ownTemplates) find(language, message string) (t ownTemplate) {
+	for _, key := range []ownKey{{language, message}, {language, ""}, {"", message}, {"", ""}} {
+		t.html, t.plain = cmp.Or(t.html, o[key].html), cmp.Or(t.plain, o[key].plain)
+	}
+	return t
+}
+
+// loadOwn reads and checks the operator's templates, for all languages and for single ones. Every
+// error names the file.
+func loadOwn(custom fs.FS, languages []string) (ownTemplates, error) {
 	if custom == nil {
 		return nil, nil
 	}
@@ -40,10 +61,33 @@ func loadOwn(custom fs.FS) (map[string]ownTemplate, error) {
 	if err != nil {
 		return nil, nil // there are none
 	}
-	known, own := append(outbox.Messages(), forAll), map[string]ownTemplate{}
+	own := ownTemplates{}
 	for _, e := range entries {
-		file, kind := path.Join(ownDir, e.Name()), path.Ext(e.Name())
-		if kind != ".html" && kind != ".txt" || strings.HasPrefix(e.Name(), ".") {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if !slices.Contains(languages, e.Name()) {
+			return nil, fault.New(fault.Invalid, "%s: there is no language %q; use one of: %s",
+				path.Join(ownDir, e.Name()), e.Name(), strings.Join(languages, ", "))
+		}
+		if err := own.load(custom, e.Name()); err != nil {
+			return nil, err
+		}
+	}
+	return own, own.load(custom, "")
+}
+
+// load reads and checks the templates for a language, or for all with "".
+func (o ownTemplates) load(custom fs.FS, language string) error {
+	dir := path.Join(ownDir, language)
+	entries, err := fs.ReadDir(custom, dir)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "%s cannot be read", dir)
+	}
+	known := append(outbox.Messages(), forAll)
+	for _, e := range entries {
+		file, kind := path.Join(dir, e.Name()), path.Ext(e.Name())
+		if e.IsDir() || kind != ".html" && kind != ".txt" || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		name := strings.TrimSuffix(e.Name(), kind)
@@ -52,30 +96,35 @@ func loadOwn(custom fs.FS) (map[string]ownTemplate, error) {
 			if n := spell.Nearest(name, known); n != "" {
 				near = n
 			}
-			return nil, fault.New(fault.Invalid, "%s: there is no message %q; use one of: %s", file, name, near)
+			return fault.New(fault.Invalid, "%s: there is no message %q; use one of: %s", file, name, near)
 		}
 		if name == forAll {
 			name = ""
 		}
-		body, err := fs.ReadFile(custom, file)
-		if err != nil || len(body) > maxOwn {
-			return nil, fault.New(fault.Invalid, "%s cannot be read, or is larger than %d bytes", file, maxOwn)
-		}
-		t := own[name]
-		if kind == ".html" {
-			t.html, err = parseHTML(file, string(body))
-		} else {
-			t.plain, err = plain.New(file).Option("missingkey=error").Parse(string(body))
-		}
-		if err != nil {
-			return nil, ownError(err)
-		}
-		own[name] = t
-		if err := t.check(file, kind); err != nil {
-			return nil, err
+		if err := o.add(custom, file, ownKey{language, name}); err != nil {
+			return err
 		}
 	}
-	return own, nil
+	return nil
+}
+
+// add reads and checks one template.
+func (o ownTemplates) add(custom fs.FS, file string, key ownKey) error {
+	body, err := fs.ReadFile(custom, file)
+	if err != nil || len(body) > maxOwn {
+		return fault.New(fault.Invalid, "%s cannot be read, or is larger than %d bytes", file, maxOwn)
+	}
+	t, kind := o[key], path.Ext(file)
+	if kind == ".html" {
+		t.html, err = parseHTML(file, string(body))
+	} else {
+		t.plain, err = plain.New(file).Option("missingkey=error").Parse(string(body))
+	}
+	if err != nil {
+		return ownError(err)
+	}
+	o[key] = t
+	return t.check(file, kind, key.message)
 }
 
 // active matches what mail programs remove, or what tells others that a message was read.
@@ -100,14 +149,17 @@ func ownError(err error) error {
 	return fault.New(fault.Invalid, "%s", words)
 }
 
-// check renders a template with all that a message can have, and with the least. What people act on
-// must be in it.
-func (t ownTemplate) check(file, kind string) error {
+// check renders a template with all that its message can have, and with the least. What people act
+// on must be in it.
+func (t ownTemplate) check(file, kind, message string) error {
 	full := &view{
 		colors: Brand{}.colors(), Language: "en", Direction: "ltr", Logo: "https://example.com/logo.png", App: "App", Company: "Company",
 		Address: "Address", Subject: "Subject", Greeting: "Greeting", Footer: "Footer", Body: "Body 1", Note: "Note 1", CodeIntro: "Intro",
 		Code: "Code1", Link: "https://example.com/link1", Button: "Button", Fallback: "Fallback", Lifetime: "Lifetime",
 		Facts: []fact{{"Label", "Value1"}},
+	}
+	if message == "" || message == outbox.MessageAddressInUse { // no other one has a second link
+		full.Link2, full.Button2 = "https://example.com/link2", "Button 2"
 	}
 	for _, v := range []*view{full, {Subject: "Subject", Body: "Body 1"}} {
 		var out bytes.Buffer
@@ -121,7 +173,7 @@ func (t ownTemplate) check(file, kind string) error {
 			return ownError(err)
 		}
 		for _, part := range []struct{ name, value string }{
-			{"body", v.Body}, {"note", v.Note}, {"link", v.Link}, {"code", v.Code},
+			{"body", v.Body}, {"note", v.Note}, {"link", v.Link}, {"second_link", v.Link2}, {"code", v.Code},
 		} {
 			if !strings.Contains(out.String(), part.value) {
 				return fault.New(fault.Invalid, "%s: the message lacks {{.%s}}", file, part.name)
@@ -162,6 +214,8 @@ func (v *view) variables() map[string]any {
 		"code":              v.Code,
 		"link":              v.Link,
 		"button":            v.Button,
+		"second_link":       v.Link2,
+		"second_button":     v.Button2,
 		"link_fallback":     v.Fallback,
 		"lifetime":          v.Lifetime,
 		"footer":            v.Footer,
