@@ -354,6 +354,7 @@ type Accounts interface {
 	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
 	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)
 	NotifyTwoStepOff(ev *audit.Event, u *identity.User)
+	NotifyAddress(ctx context.Context, ev *audit.Event, u *identity.User, email string) error
 	MailPasswordLink(ctx context.Context, v login.Visit, u *identity.User) error
 	SendVerification(ctx context.Context, v login.Visit, u *identity.User) error
 	PasswordEnd(v login.Visit, u *identity.User) login.PasswordEnd

@@ -33,7 +33,7 @@ type UpdatedUser struct {
 const staleTries = 5
 
 // UpdateUser changes fields of an account. A new email address or telephone number is not verified
-// unless the change says so. The last active administrator keeps the role super_admin. Where
+// unless the change says so, and the addresses that the account had are told. The last active administrator keeps the role super_admin. Where
 // nothing differs, nothing is stored or recorded.
 func (o *Operations) UpdateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {
@@ -87,6 +87,11 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	}
 	if taken := without(old.Roles, u.Roles); len(taken) > 0 {
 		ev.Detail["roles_taken"] = strings.Join(taken, " ")
+	}
+	if u.Email != old.Email {
+		if err := o.parts.Accounts.NotifyAddress(ctx, &ev, old, u.Email); err != nil {
+			return nil, err
+		}
 	}
 	evs := append([]audit.Event{ev}, o.administratorEvents(a, u.ID, u.UpdatedAt, old.Roles, u.Roles)...)
 	if err := o.store.UpdateUserAt(ctx, in.Fields.IfVersion, old, u, evs...); err != nil {

@@ -270,6 +270,17 @@ func (s *Server) NotifyTwoStepOff(ev *audit.Event, u *identity.User) {
 	s.notices.notify(ev, u, outbox.MessageTwoStepOff, pageSecurity)
 }
 
+// NotifyAddress adds to an event of an administrator the notices to all addresses that an account
+// has before it: that the primary one is replaced by another, or by none.
+func (s *Server) NotifyAddress(
+	ctx context.Context, ev *audit.Event, u *identity.User, email string,
+) error {
+	if email == "" {
+		return s.notifyAll(ctx, ev, u, outbox.MessageEmailRemoved, pageEmails, u.Email)
+	}
+	return s.notifyAll(ctx, ev, u, outbox.MessageEmailChanged, pageEmails, email)
+}
+
 // Notify adds a notice about what happened to an account to an event, with a link to one of our
 // pages.
 func (s *Server) Notify(ev *audit.Event, u *identity.User, message, page string) {
