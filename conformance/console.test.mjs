@@ -144,6 +144,8 @@ describe("the audit log", () => {
     await found({ actor: grace.email }, false);
     await found({ user: root.email }, true);
     await found({ client: shop.client_id }, true);
+    await found({ target: `client:${shop.client_id}` }, true);
+    await found({ target: "scope:none" }, false);
     await found({ ip: "192.0.2.0/24" }, false);
     await found({ text: root.id }, true);
     await found({ from: today, to: today }, true);

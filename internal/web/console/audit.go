@@ -53,7 +53,7 @@ func (*AuditView) Page() string { return "audit" }
 
 // auditFilters returns the parameters of the list's address.
 func auditFilters() []string {
-	return []string{"event", "actor", "user", "client", "ip", "text", "from", "to"}
+	return []string{"event", "actor", "user", "client", "target", "ip", "text", "from", "to"}
 }
 
 // auditQuery returns which events a form selects.
@@ -68,6 +68,7 @@ func auditQuery(form url.Values) (admin.AuditQuery, error) {
 		Limit:  pageSize,
 		Cursor: form.Get("cursor"),
 	}
+	q.TargetType, q.TargetID, _ = strings.Cut(strings.TrimSpace(form.Get("target")), ":")
 	var err, err2 error
 	q.Since, err = dateOf(form, "from", false)
 	q.Until, err2 = dateOf(form, "to", true)
@@ -122,7 +123,8 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) e
 		args = append(args, "--"+name+"="+q.form.Get(name))
 	}
 	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "text", "from", "to"},
-		"actor_id", query.Actor, "user_id", query.User, "client_id", query.Client)
+		"actor_id", query.Actor, "user_id", query.User, "client_id", query.Client,
+		"resource_type", query.TargetType, "resource_id", query.TargetID)
 	v.Same = s.same("GET", path, nil, args...)
 	return s.show(w, v.status(), v)
 }
@@ -217,6 +219,7 @@ func auditSearch(form url.Values) Search {
 		{Name: "actor", Label: "By", Hint: "Email, id, cli or system"},
 		{Name: "user", Label: "User", Hint: "Email, username or id"},
 		{Name: "client", Label: "Client", Hint: "Client ID"},
+		{Name: "target", Label: "Concerns", Hint: "scope:read, role:editor or webhook:ID"},
 		{Name: "ip", Label: "Address", Hint: "192.0.2.1 or 192.0.2.0/24"},
 		{Name: "text", Label: "Text", Hint: "In any part of the event"},
 		{Name: "from", Label: "From", Hint: "2026-05-04"},
