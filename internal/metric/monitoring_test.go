@@ -53,6 +53,24 @@ func TestNamedMetricsExist(t *testing.T) {
 	}
 }
 
+// Every alert is raised by a test.
+func TestAlertsAreTested(t *testing.T) {
+	rules, err := os.ReadFile(monitoring + "/gatehouse.rules.yml")
+	testkit.Must(t, err)
+	tests, err := os.ReadFile(monitoring + "/gatehouse.rules.test.yml")
+	testkit.Must(t, err)
+	alerts := regexp.MustCompile(`(?m)^      - alert: (\w+)$`).FindAllStringSubmatch(string(rules), -1)
+	if len(alerts) < 20 {
+		t.Errorf("only %d alerts found", len(alerts))
+	}
+	for _, a := range alerts {
+		raised := regexp.MustCompile(`alertname: ` + a[1] + `\n\s+eval_time: \w+\n\s+exp_alerts:\n`)
+		if !raised.Match(tests) {
+			t.Errorf("no test raises %s", a[1])
+		}
+	}
+}
+
 // Prometheus accepts the alert rules and the dashboard's questions, and the rules raise their
 // alerts.
 func TestMonitoring(t *testing.T) {
