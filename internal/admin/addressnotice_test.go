@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// An address that an administrator replaces or removes is told: its owner must not find out by being
-// locked out.
+// An address that an administrator replaces or removes is told: its owner must not find out by
+// being locked out.
 func TestAddressesLearnOfTheirReplacement(t *testing.T) {
 	w := newWorld(t)
 	w.parts.Accounts = login.New(login.Config{Policy: identity.Policy{MinLength: 8}, Mail: true}, w.db, w.parts.Keys, secret.NewPasswords(1, 8))

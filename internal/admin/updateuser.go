@@ -33,8 +33,8 @@ type UpdatedUser struct {
 const staleTries = 5
 
 // UpdateUser changes fields of an account. A new email address or telephone number is not verified
-// unless the change says so, and the addresses that the account had are told. The last active administrator keeps the role super_admin. Where
-// nothing differs, nothing is stored or recorded.
+// unless the change says so, and the addresses that the account had are told. The last active
+// administrator keeps the role super_admin. Where nothing differs, nothing is stored or recorded.
 func (o *Operations) UpdateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
