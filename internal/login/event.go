@@ -3,6 +3,7 @@ package login
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -82,9 +83,26 @@ func (s *Server) recordResetFailure(ctx context.Context, v Visit) error {
 // recordFailureEvent records a failed attempt, or counts it if there are too many.
 func (s *Server) recordFailureEvent(ctx context.Context, v Visit, ev audit.Event) error {
 	if !s.recordsFailure(v, identity.UserID(ev.User)) {
-		return nil
+		return s.storeFailure(ctx, v)
 	}
-	return s.store.Record(ctx, ev)
+	return s.storeFailure(ctx, v, ev)
+}
+
+// storeFailure stores the events of a failed attempt. For one that was only counted it writes
+// something else: otherwise the time of an answer would tell names that nobody has, of which a
+// caller has failed with too many, from accounts.
+func (s *Server) storeFailure(ctx context.Context, v Visit, ev ...audit.Event) error {
+	if len(ev) > 0 || s.exempt(v.IP) {
+		return s.store.Record(ctx, ev...)
+	}
+	_, err := s.store.RecordFailure(ctx, Failure{
+		Key:       UnknownPrefix + string(s.keys.Hash("counted:" + v.failureKey().Address))[:16],
+		Now:       v.Now,
+		Threshold: math.MaxInt32, // nothing is locked by it
+		Duration:  time.Minute,
+		Window:    time.Minute,
+	})
+	return err
 }
 
 // RecordFailures stores audit events of the failed attempts that were counted since the last call.

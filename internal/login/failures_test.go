@@ -2,12 +2,14 @@ package login
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // Locks of invented names neither lock other names nor tell which names exist: a name that was
@@ -112,4 +114,20 @@ func TestRepeatedSignInFailuresAreCounted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A caller who has failed with so many names that further ones are only counted learns nothing from
+// the time of an answer: a failure writes as often for a name that nobody has as for an account.
+func TestCountedFailuresWriteAsOften(t *testing.T) {
+	h := newHarness(t)
+	writes := func(name string) int {
+		before := h.m.writes
+		_, err := h.signIn(name, "wrong wrong wrong")
+		h.wantErr(err, fault.Denied, "")
+		return h.m.writes - before
+	}
+	for i := range 30 {
+		testkit.Equal(t, "writes for the name "+strconv.Itoa(i), writes("nobody"+strconv.Itoa(i)), 2)
+	}
+	testkit.Equal(t, "writes for an account", writes("alice"), 2)
 }

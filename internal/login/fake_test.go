@@ -19,6 +19,7 @@ import (
 
 // memory is a Store in maps.
 type memory struct {
+	writes int // of failures and of events
 	dataMemory
 	ConfirmationStore // nil: those tests use the real store
 
@@ -423,6 +424,7 @@ func (m *memory) Lock(_ context.Context, key string, _ time.Time) (Lock, error) 
 func (m *memory) RecordFailure(_ context.Context, f Failure) (Lock, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.writes++
 	l := m.locks[f.Key]
 	quiet := f.Now.Sub(l.LastAt) > f.Window
 	switch {
@@ -756,6 +758,9 @@ func (m *memory) Record(_ context.Context, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.events = append(m.events, ev...)
+	if len(ev) > 0 {
+		m.writes++
+	}
 	return nil
 }
 

@@ -210,7 +210,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 			}
 		}
 	}
-	if err := s.store.Record(ctx, events...); err != nil {
+	if err := s.storeFailure(ctx, v, events...); err != nil {
 		return err
 	}
 	return result
