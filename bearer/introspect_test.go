@@ -108,14 +108,14 @@ func TestInvalidIntrospections(t *testing.T) {
 	}
 }
 
-// A waiter is a context that counts who waits for its end.
-type waiter struct {
+// A countingContext counts the calls of Done: a caller makes one when it begins to wait.
+type countingContext struct {
 	context.Context
 	waits *atomic.Int32
 }
 
 // Done counts the caller.
-func (w waiter) Done() <-chan struct{} {
+func (w countingContext) Done() <-chan struct{} {
 	w.waits.Add(1)
 	return w.Context.Done()
 }
@@ -144,7 +144,7 @@ func TestSingleFlight(t *testing.T) {
 	var waits atomic.Int32
 	for range 32 {
 		wg.Go(func() {
-			if _, err := v.Verify(waiter{t.Context(), &waits}, request("Bearer opaque")); err != nil {
+			if _, err := v.Verify(countingContext{t.Context(), &waits}, request("Bearer opaque")); err != nil {
 				t.Error(err)
 			}
 		})

@@ -39,8 +39,8 @@ func appsOf(name string) string {
 		"  - {client_id: shared, client_name: " + name + ", grant_types: [client_credentials]}\n"
 }
 
-// described returns the name of the document whose clients and scope are stored, and none of
-// another one's, or what is stored.
+// described returns the name of the document if exactly its clients and scope are stored, and
+// otherwise a list of what is stored.
 func (w *configured) described() string {
 	w.t.Helper()
 	testkit.Must(w.t, w.db.SyncCache(w.t.Context()))
@@ -105,7 +105,7 @@ func TestChangesBetweenPlanAndApplication(t *testing.T) {
 }
 
 // TestApplicationsAtOnce applies several documents for the same things at once, on two servers with
-// one database: each is applied whole or refused with words, and what is stored is that of one.
+// one database. Each is applied as a whole or rejected, and in the end one of them is stored.
 func TestApplicationsAtOnce(t *testing.T) {
 	for engine, newURL := range map[string]func(testing.TB) string{
 		"sqlite": storetest.SQLite, "postgres": storetest.Postgres,
@@ -160,7 +160,7 @@ func (s *statements) Begin(ctx context.Context, _ bool, text string) (context.Co
 	return ctx, true
 }
 
-// taken returns what was counted since it was called last.
+// taken returns the counts of statements since the last call, and resets them.
 func (s *statements) taken() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

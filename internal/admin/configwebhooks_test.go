@@ -97,7 +97,7 @@ func TestWebhookSecretsOfDocuments(t *testing.T) {
 	}
 }
 
-// TestWrongWebhookSecrets refuses what is not a secret, and does not repeat it.
+// A value that is not a webhook secret is rejected, and the error does not contain it.
 func TestWrongWebhookSecrets(t *testing.T) {
 	w := newConfigured(t)
 	for name, value := range map[string]string{

@@ -70,7 +70,8 @@ func (u *ScopeUse) denial(name string) error {
 		u.Roles.subject("role", "roles"), u.Scopes.subject("scope", "scopes"))
 }
 
-// RoleUse is what has or names a role, so that it cannot be deleted.
+// RoleUse lists the users, scopes, clients and routes that use a role. While there is one, the role
+// cannot be deleted.
 type RoleUse struct {
 	People  int // who have it, up to MaxTotal and one more
 	Clients Holders
@@ -119,7 +120,7 @@ func (o *Operations) scopeUse(ctx context.Context, a Actor, name string) (*Scope
 	}, err
 }
 
-// roleUse returns what has or names a role, as far as the actor may know it.
+// roleUse returns what uses a role. Names are included only of what the actor may read.
 func (o *Operations) roleUse(ctx context.Context, a Actor, name string) (*RoleUse, error) {
 	use, err := o.store.RoleUse(ctx, name, MaxHolders)
 	if err != nil {

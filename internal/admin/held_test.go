@@ -56,8 +56,8 @@ func holdings() []holding {
 	}
 }
 
-// checkHeld checks an error about a held thing for an actor who cannot read what holds it, and for
-// one who can.
+// checkHeld checks the error of deleting something in use: it names the user of it only to an actor
+// who may read that.
 func checkHeld(t *testing.T, x holding, name string, try func(read ...admin.Scope) error) {
 	t.Helper()
 	without, with := try(), try(x.read)

@@ -227,9 +227,8 @@ func TestUploadOfUnknownSize(t *testing.T) {
 	}
 }
 
-// A killed run leaves an upload behind. A later one aborts it once nothing can be uploading any
-// more, and leaves alone what is not a backup of its own prefix. A server that lists no uploads
-// stops no backup.
+// A killed run leaves an upload behind. A later run aborts it once it is older than any run can be,
+// but no upload under another prefix. A backup also succeeds if the uploads cannot be listed.
 func TestUploadsOfKilledRuns(t *testing.T) {
 	refused := false
 	b := fakeBucket(t, func(w http.ResponseWriter, r *http.Request) bool {

@@ -25,8 +25,8 @@ func checkPlacement(cfg *config.Config, log *slog.Logger) error {
 	return err
 }
 
-// placement returns what is wrong with a database file on a type of file system: in production an
-// error if that is one of a network.
+// placement returns a warning about a database file on a type of file system, or "". In production
+// it returns an error if that is a network file system.
 func placement(path, on string, production bool) (warning string, err error) {
 	switch doctor.PlacementOf(on) {
 	case doctor.LocalPlacement:

@@ -71,7 +71,8 @@ func (d *DB) SessionMetrics(
 		" AND created_at >= " + w.param(unixMilli(since)) + " THEN 1 END), COUNT(DISTINCT CASE WHEN " + active +
 		" THEN user_id END) FROM "
 	if newest > 0 {
-		text += "(SELECT user_id, created_at, last_seen_at, expires_at, stay FROM sessions ORDER BY created_at DESC, id DESC LIMIT " + w.param(newest) + ") AS "
+		text += "(SELECT user_id, created_at, last_seen_at, expires_at, stay FROM sessions" +
+			" ORDER BY created_at DESC, id DESC LIMIT " + w.param(newest) + ") AS "
 	}
 	var looked int
 	err = d.sql.Row(ctx, text+"sessions", w.args...).Scan(&looked, &m.Active, &m.Today, &m.Users)
