@@ -186,7 +186,7 @@ func (d *DB) RoleUse(ctx context.Context, name string, limit int) (*admin.RoleUs
 func roleUse(ctx context.Context, c sqldb.Conn, name string, people, limit int) (*admin.RoleUse, error) {
 	out := &admin.RoleUse{}
 	var errs [3]error
-	errs[0] = c.Row(ctx, "SELECT COUNT(*) FROM (SELECT id FROM user_terms WHERE term = $1 LIMIT $2) some",
+	errs[0] = c.Row(ctx, "SELECT COUNT(*) FROM (SELECT id FROM user_terms WHERE term = $1 LIMIT $2) found",
 		identity.RoleTerm(clean(name)), int64(people)).Scan(&out.People)
 	out.Clients, errs[1] = holders(ctx, c, "SELECT id FROM clients WHERE "+hasRole("roles", "$1"), name, limit)
 	out.Scopes, errs[2] = holders(ctx, c, "SELECT name FROM scopes WHERE role = $1", name, limit)
