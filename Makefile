@@ -57,6 +57,11 @@ conformance:
 strangers:
 	./tools/test.sh strangers
 
+# `make test` and `make strangers` at once, which takes less time than one after the other.
+.PHONY: ci
+ci:
+	./tools/test.sh ci
+
 # How fast the server is, compared with a bare net/http server on the same machine: a table, and the
 # full report in tools/bench/report.md. Takes about a quarter of an hour on a quiet machine.
 .PHONY: bench

@@ -97,6 +97,10 @@ install() {
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# One set of flags for whatever is compiled, so that nothing is compiled twice, and what has not
+# changed is not compiled again in another directory.
+export GOFLAGS=-trimpath
+
 go_dirs=(bearer cmd conformance deploy examples internal tools)
 lint_tool() { go tool -modfile=tools/lint.mod "$@"; }
 
@@ -107,8 +111,9 @@ check() {
   local unformatted
   unformatted=$(lint_tool gofumpt -l "${go_dirs[@]}")
   [ -z "$unformatted" ] || { printf 'These files are not formatted; run make fmt:\n%s\n' "$unformatted" >&2; exit 1; }
-  go vet ./...
-  lint_tool staticcheck ./...
+  # Without cgo, as the binary is built next.
+  CGO_ENABLED=0 go vet ./...
+  CGO_ENABLED=0 go tool -modfile=tools/lint.mod staticcheck ./...
   lint_tool actionlint -shellcheck= -pyflakes=
   go run ./tools/openapi -check
   # modernc.org/sqlite works with exactly one libc, and go get can leave another one behind.
@@ -121,8 +126,8 @@ most_stripped=60000000
 
 build() {
   say "static binary"
-  CGO_ENABLED=0 go build -trimpath -o "$work/gatehouse" ./cmd/gatehouse
-  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$work/stripped" ./cmd/gatehouse
+  CGO_ENABLED=0 go build -o "$work/gatehouse" ./cmd/gatehouse
+  CGO_ENABLED=0 go build -ldflags '-s -w' -o "$work/stripped" ./cmd/gatehouse
   local full stripped
   full=$(wc -c <"$work/gatehouse") stripped=$(wc -c <"$work/stripped")
   rm "$work/stripped"
@@ -140,8 +145,12 @@ build() {
 # engine above all, several times slower and has nothing to find there. database/sql, the driver
 # itself and all code of this project are watched.
 unwatched=(modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory github.com/redis/rueidis/internal/cmds
-  golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b golang.org/x/crypto/blowfish
+  compress/flate hash/crc32 regexp regexp/syntax math/big crypto/internal/fips140/bigmod image/... go/scanner go/parser
+  golang.org/x/image/... golang.org/x/net/html golang.org/x/text/... golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b golang.org/x/crypto/blowfish
   golang.org/x/crypto/scrypt github.com/trustelem/zxcvbn/...)
+
+# The packages whose tests take longest. They begin first, so that none of them runs alone at the end.
+longest=(./internal/store ./internal/app/... ./internal/cli ./tools/image)
 
 # Some packages mostly wait, for timeouts and restarts, so more of them than there are cores run at
 # once. check has run all of vet.
@@ -150,7 +159,7 @@ unit() {
   for package in "${unwatched[@]}"; do watch+=("-gcflags=$package=-race=false"); done
   say "go test -race"
   go build -o "$work/testreport" ./tools/testreport
-  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 30m ./... | "$work/testreport"
+  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 30m "${longest[@]}" ./... | "$work/testreport"
   say "allocation budgets, without the race detector"
   go test -vet=off -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
 }
@@ -217,11 +226,12 @@ install_npm() {
 # fetch downloads what the conformance tests use.
 fetch() { install_node_modules; install_proxies; install_python; install_schemathesis; install_oauth2_proxy; }
 
-# Each file of tests has servers and a browser of its own, so several run at once.
+# Each file of tests has servers and a browser of its own, and often waits for one of them, so one
+# more than there are cores runs at once.
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"
   fetch
-  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency="$(nproc)" --test-timeout=900000 ./*.test.mjs)
+  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency="$(($(nproc) + 1))" --test-timeout=900000 ./*.test.mjs)
 }
 
 # The Helm chart and the manifests, with Helm's own code and the types of Kubernetes: a module of its own.
@@ -298,11 +308,13 @@ fuzz() {
 # begin PART: runs a part beside the next ones, which go first where processors are scarce. finish
 # waits for these parts and prints what they wrote; it ends the run if one has failed.
 begun=()
-begin() {
+begin() { begin_at 10 "$1"; }
+begin_first() { begin_at 0 "$1"; } # it goes before those
+begin_at() {
   set -m # with its children it is a process group
-  { renice -n 10 -p "$BASHPID" >/dev/null; "$1"; } >"$work/$1.log" 2>&1 </dev/null &
+  { renice -n "$1" -p "$BASHPID" >/dev/null; "$2"; } >"$work/$2.log" 2>&1 </dev/null &
   set +m
-  begun+=("$1 $!")
+  begun+=("$2 $!")
 }
 finish() {
   local part failed=0
@@ -335,6 +347,26 @@ all() {
   say "all passed"
 }
 
+# ci is all and strangers in less time than both take one after the other: what mostly waits runs
+# beside what computes.
+ci() {
+  install strangers
+  begin fetch_all
+  check
+  build
+  begin_first patroni
+  begin unit
+  finish
+  begin fuzz
+  begin chart
+  begin programs
+  conformance
+  finish
+  say "all passed"
+}
+
+fetch_all() { fetch; fetch_strangers; }
+
 work=$(mktemp -d)
 trap clean EXIT
 
@@ -348,5 +380,6 @@ conformance) install; build; conformance ;;
 strangers) install strangers; build; strangers ;;
 fuzz) fuzz ;;
 all) all ;;
-*) echo "usage: tools/test.sh [deps|install|fmt|check|unit|conformance|strangers|fuzz]" >&2; exit 2 ;;
+ci) ci ;;
+*) echo "usage: tools/test.sh [deps|install|fmt|check|unit|conformance|strangers|fuzz|ci]" >&2; exit 2 ;;
 esac
