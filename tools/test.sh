@@ -305,8 +305,8 @@ fuzz() {
   done | xargs -P "$(nproc)" -L 1 bash -c 'fuzz_one "$0" "$1"'
 }
 
-# begin PART: runs a part beside the next ones, which go first where processors are scarce. finish
-# waits for these parts and prints what they wrote; it ends the run if one has failed.
+# begin PART: runs a part beside the next ones, which go first where processors are scarce. wait_all
+# waits for these parts and prints what they wrote; finish also ends the run if one has failed.
 begun=()
 begin() { begin_at 10 "$1"; }
 begin_first() { begin_at 0 "$1"; } # it goes before those
@@ -316,13 +316,17 @@ begin_at() {
   set +m
   begun+=("$2 $!")
 }
-finish() {
-  local part failed=0
+wait_all() {
+  local part
   for part in "${begun[@]}"; do
     wait "${part#* }" || failed=1
     cat "$work/${part% *}.log"
   done
   begun=()
+}
+failed=0
+finish() {
+  wait_all
   [ "$failed" -eq 0 ] || exit 1
 }
 
@@ -348,7 +352,7 @@ all() {
 }
 
 # ci is all and strangers in less time than both take one after the other: what mostly waits runs
-# beside what computes.
+# beside what computes. A part that fails does not hide what the others find.
 ci() {
   install strangers
   begin fetch_all
@@ -356,11 +360,11 @@ ci() {
   build
   begin_first patroni
   begin unit
-  finish
+  wait_all
+  begin_first conformance
   begin fuzz
   begin chart
   begin programs
-  conformance
   finish
   say "all passed"
 }
