@@ -266,10 +266,12 @@ func (b *Reader) Row() ([]any, error) {
 }
 
 func (b *Reader) decode(raw []byte) error {
-	bad := damaged("the backup was altered: table %s has a row that cannot be read", b.table.Name)
+	bad := func() error {
+		return damaged("the backup was altered: table %s has a row that cannot be read", b.table.Name)
+	}
 	for i := range b.values {
 		if len(raw) == 0 {
-			return bad
+			return bad()
 		}
 		tag := raw[0]
 		raw = raw[1:]
@@ -281,21 +283,21 @@ func (b *Reader) decode(raw []byte) error {
 		case tagInt:
 			v, n := binary.Varint(raw)
 			if n <= 0 {
-				return bad
+				return bad()
 			}
 			b.values[i], raw = v, raw[n:]
 		case tagText:
 			size, n := binary.Uvarint(raw)
 			if n <= 0 || size > uint64(len(raw)-n) {
-				return bad
+				return bad()
 			}
 			b.values[i], raw = string(raw[n:n+int(size)]), raw[n+int(size):]
 		default:
-			return bad
+			return bad()
 		}
 	}
 	if len(raw) != 0 {
-		return bad
+		return bad()
 	}
 	return nil
 }

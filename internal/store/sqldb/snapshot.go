@@ -362,11 +362,9 @@ func Copy(
 func (tx *liteTx) copyRows(
 	ctx context.Context, table string, columns []string, next func() ([]any, error),
 ) (n int64, err error) {
-	params := make([]string, len(columns))
-	for i := range params {
-		params[i] = fmt.Sprintf("$%d", i+1)
-	}
-	text := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(params, ", ") + ")"
+	// Without numbers: the driver looks up the name of each parameter that has one, each time.
+	text := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES (" +
+		strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
 	for ; ; n++ {
 		if n%1000 == 0 && ctx.Err() != nil {
 			return n, cancelled(ctx.Err())
