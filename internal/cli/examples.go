@@ -69,6 +69,7 @@ func userExamples() map[string][]example {
 		"user lock":                {{"user lock ada@example.com --reason 'laptop stolen'", "Ends sessions and tokens until user unlock"}},
 		"user unlock":              {{"user unlock ada@example.com", "After too many wrong passwords, or a lock"}},
 		"user reset-two-step":      {{"user reset-two-step ada@example.com", "Phone and backup codes are lost"}},
+		"user stop-recovery":      {{"user stop-recovery ada@example.com", "Somebody else has asked for it"}},
 		"user disable":             {{"user disable ada@example.com", "Nobody signs in with it until user enable"}},
 		"user enable":              {{"user enable ada@example.com", "Undoes user disable"}},
 		"user send-password-reset": {{"user send-password-reset ada@example.com", "Mails a link for a new password"}},

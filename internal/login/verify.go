@@ -70,6 +70,9 @@ func (s *Server) RequestVerification(ctx context.Context, v Visit, email string)
 	if !ok {
 		return fault.InvalidField("email", "Enter your email address.")
 	}
+	if err := s.admit(ctx, v, RequestSignUp); err != nil {
+		return err
+	}
 	return s.store.Queue(ctx, s.addressRequest(v, &Confirmation{Email: normal}, proofSecrets{}))
 }
 

@@ -144,6 +144,11 @@ func TestMailedLinkReplacesNoPasskey(t *testing.T) {
 // An invited person makes a passkey; until then the invitation works.
 func TestInvitationWithPasskeyOnly(t *testing.T) {
 	s := withoutPasswords(t, "passkey")
+	for _, page := range []string{"/account/sessions", "/account/security/sign-ins"} {
+		b.get(page)
+		b.shows(http.StatusOK, "heck how you sign in")
+		b.hides("hange your password")
+	}
 	u := s.invited()
 	_, err := s.login.Invite(t.Context(), login.Visit{Now: s.now, Actor: "cli"}, u)
 	testkit.Must(t, err)

@@ -273,7 +273,7 @@ func samplePlace() visitor.Place {
 
 func sampleSignIns(b Base) View {
 	return &AccountSignInsView{
-		Base: b, OlderURL: "/account/security/sign-ins?before=1", SignIns: []SignInView{
+		Base: b, HasPassword: true, OlderURL: "/account/security/sign-ins?before=1", SignIns: []SignInView{
 			{At: b.Now.Add(-time.Hour), Methods: []string{"pwd", "otp", "mfa"}, Client: sampleClient(), Agent: sampleWindows, IP: "192.0.2.17", Place: samplePlace(), NewDevice: true, NewCountry: true},
 			{At: b.Now.Add(-2 * time.Hour), Failed: true, Agent: sampleIPhone, IP: "203.0.113.5"},
 			{At: b.Now.Add(-3 * time.Hour), Failed: true, Count: 1234},
@@ -287,6 +287,7 @@ func sampleSessions(b Base) View {
 	return &AccountSessionsView{
 		Base:         b,
 		InactiveDays: 30,
+		HasPassword:  true,
 		Devices: []DeviceView{{Agent: sampleWindows, Sessions: []SessionView{
 			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, Stay: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
 			{ID: "s3", Agent: sampleWindows, IP: "203.0.113.9", NewDevice: true, NewCountry: true, SignedInAt: b.Now.Add(-day), LastUsedAt: b.Now.Add(-day)},

@@ -75,6 +75,8 @@ func (*AccountDataView) Page() PageName { return PageAccountData }
 type AccountSignInsView struct {
 	Base
 	SignIns  []SignInView
+
+	HasPassword bool
 	OlderURL string // the next page, or ""
 	NewerURL string // the first page, on all others
 }
