@@ -521,6 +521,8 @@ func (s *server) apiRoutes(
 		Clients: s.tokens,
 		Tokens:  s.tokens,
 		Users:   s.parts.db,
+
+		Administration: ops,
 	}).Routes(mux)
 	return nil
 }
