@@ -144,11 +144,6 @@ func TestMailedLinkReplacesNoPasskey(t *testing.T) {
 // An invited person makes a passkey; until then the invitation works.
 func TestInvitationWithPasskeyOnly(t *testing.T) {
 	s := withoutPasswords(t, "passkey")
-	for _, page := range []string{"/account/sessions", "/account/security/sign-ins"} {
-		b.get(page)
-		b.shows(http.StatusOK, "heck how you sign in")
-		b.hides("hange your password")
-	}
 	u := s.invited()
 	_, err := s.login.Invite(t.Context(), login.Visit{Now: s.now, Actor: "cli"}, u)
 	testkit.Must(t, err)
@@ -236,6 +231,11 @@ func TestSignUpWithCodeOnly(t *testing.T) {
 	b.submit("code", s.letter(outbox.MessageVerification, email).Values["code"])
 	if b.path != "/account" {
 		t.Fatalf("at %s:\n%s", b.path, b.last.Body)
+	}
+	for _, page := range []string{"/account/sessions", "/account/security/sign-ins"} {
+		b.get(page)
+		b.shows(http.StatusOK, "heck how you sign in")
+		b.hides("hange your password")
 	}
 	u := s.invited()
 	_, err := s.login.Invite(t.Context(), login.Visit{Now: s.now, Actor: "cli"}, u)

@@ -12,13 +12,16 @@ import (
 
 // samples returns full views of every page, in the order in which people see them. All names and
 // addresses are reserved for examples (RFC 2606, RFC 5737).
-func samples() []View {
+func samples() []View { return samplesIn("en") }
+
+// samplesIn returns the samples in a language.
+func samplesIn(language string) []View {
 	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
 	c, err := text.Load()
 	if err != nil {
 		panic(err)
 	}
-	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
+	b := Base{texts: c.For(language), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
 	signed := b
 	signed.Signed = samplePerson()
 	return slices.Concat(loginSamples(b), joiningSamples(b), accountSamples(b), samplePasskeys(signed),
@@ -36,7 +39,10 @@ func sampleImpersonations(b Base) []View {
 		},
 		&ImpersonateView{Base: b, Form: Form{Action: "/impersonate/end"}, Over: true},
 		&AccountView{Base: acting, Email: "ada@example.com"},
-		&ErrorView{Base: acting, Text: "This cannot be done while you act as another person."},
+		&ErrorView{
+			Base: acting, Heading: "Not allowed", Text: "This cannot be done while you act as another person.",
+			NextURL: "/account", NextText: "Go to the account",
+		},
 	}
 }
 
