@@ -2,7 +2,7 @@
 // at a desk in English, on a phone in German, and on a phone in Arabic.
 import assert from "node:assert/strict";
 import { browser, page as open, picture } from "./kit/browser.mjs";
-import { look, watch } from "./kit/eye.mjs";
+import { look, watch, works } from "./kit/eye.mjs";
 import { eventually, freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
@@ -72,7 +72,7 @@ for (const reader of [
     async function see(page, what) {
       assert.deepEqual(await page.evaluate(() => [document.documentElement.lang, document.documentElement.dir]), [reader.lang, reader.dir], what);
       if (reader.lang !== "en") assert.doesNotMatch(await page.locator("main").innerText(), /\b(the|your|you|password|sign in)\b/i, `${what}: English words`);
-      await look(page, `${name}-${what}`);
+      await (reader.lang === "en" ? look : works)(page, `${name}-${what}`);
       await page.setViewportSize(reader.options.viewport);
     }
 

@@ -2,7 +2,7 @@
 // reader meets them, and the choice of the language on a page, without scripts, also on error pages.
 import assert from "node:assert/strict";
 import { browser, page as open, signIn } from "./kit/browser.mjs";
-import { look, watch } from "./kit/eye.mjs";
+import { look, watch, works } from "./kit/eye.mjs";
 import { Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
@@ -35,31 +35,34 @@ describe("languages", () => {
     it(`${tag}: signing in, the account and errors`, async () => {
       const user = home.user({ name: "Ada Lovelace" });
       const page = await fresh({ locale: tag });
+      const sees = async (name) => {
+        await (tag === "ja" ? look : works)(page, `${name}-${tag}`);
+      };
       await page.goto(server.at("/login").href);
       assert.deepEqual(await language(page), [tag, dir]);
       assert.equal(await page.locator("h1").textContent(), title);
-      await look(page, `login-${tag}`);
+      await sees("login");
       await page.locator(".languages summary").click();
-      await look(page, `languages-${tag}`);
+      await sees("languages");
       await signIn(page, { ...user, password: "wrong" });
-      await look(page, `login-wrong-${tag}`);
+      await sees("login-wrong");
       await page.goto(server.at("/forgot-password").href);
-      await look(page, `forgot-${tag}`);
+      await sees("forgot");
       await page.goto(server.at("/nowhere").href);
       assert.deepEqual(await language(page), [tag, dir]);
-      await look(page, `error-${tag}`);
+      await sees("error");
       await page.goto(server.at("/login").href);
       await signIn(page, user);
       for (const name of ["", "/profile", "/security", "/sessions", "/authorizations"]) {
         await page.goto(server.at(`/account${name}`).href);
         assert.deepEqual(await language(page), [tag, dir], name);
-        await look(page, `account${name.replace("/", "-")}-${tag}`);
+        await sees(`account${name.replace("/", "-")}`);
       }
       await page.goto(server.at("/chooser").href);
       await page.locator("[name=choice][value=other]").click();
       await signIn(page, home.user({ name: "Grace Hopper" }));
       await page.waitForURL("**/account");
-      await look(page, `account-second-${tag}`);
+      await sees("account-second");
       await page.setViewportSize({ width: 360, height: 740 });
       assert.ok(await page.locator(".bar .switch").isVisible());
       const height = await page.locator(".bar").evaluate((e) => e.getBoundingClientRect().height);

@@ -2925,6 +2925,9 @@ type User struct {
 	// Profile The address of a page about the person.
 	Profile string `json:"profile"`
 
+	// RecoveryReadyAt When the request about a lost second step or lost passkeys that waits can be completed. Only when a single user is shown.
+	RecoveryReadyAt nullable.Nullable[time.Time] `json:"recovery_ready_at,omitempty"`
+
 	// Role The strongest of the roles super_admin, admin and user.
 	Role string `json:"role"`
 
@@ -3062,6 +3065,9 @@ type UserPatch struct {
 
 	// Profile The address of a page about the person.
 	Profile nullable.Nullable[string] `json:"profile,omitempty"`
+
+	// RecoveryReadyAt When the request about a lost second step or lost passkeys that waits can be completed. Only when a single user is shown.
+	RecoveryReadyAt nullable.Nullable[time.Time] `json:"recovery_ready_at,omitempty"`
 
 	// RemoveRoles Roles to take from those that the person has.
 	RemoveRoles *[]string `json:"remove_roles,omitempty"`
@@ -4825,6 +4831,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
 	PasswordStatus(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopRecovery End a user's request for recovery
+	//
+	// Ends the request about a lost second step or lost passkeys: no link of it works any more. Nothing else changes. 409 if there is none.
+	//
+	// Corresponds with DELETE /users/{id}/recovery (the `StopRecovery` operationId).
+	StopRecovery(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeUserTokens End all tokens of a user
 	//
@@ -6740,6 +6753,23 @@ func (c *RawClient) CreatePasswordLink(ctx context.Context, id UserRef, reqEdito
 // Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
 func (c *RawClient) PasswordStatus(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPasswordStatusRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopRecovery End a user's request for recovery
+//
+// Ends the request about a lost second step or lost passkeys: no link of it works any more. Nothing else changes. 409 if there is none.
+//
+// Corresponds with DELETE /users/{id}/recovery (the `StopRecovery` operationId).
+func (c *RawClient) StopRecovery(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopRecoveryRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -11811,6 +11841,40 @@ func NewPasswordStatusRequest(server string, id UserRef) (*http.Request, error) 
 	return req, nil
 }
 
+// NewStopRecoveryRequest constructs an http.Request for the StopRecovery method
+func NewStopRecoveryRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/recovery", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRevokeUserTokensRequest constructs an http.Request for the RevokeUserTokens method
 func NewRevokeUserTokensRequest(server string, id UserRef) (*http.Request, error) {
 	var err error
@@ -13488,6 +13552,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
 	PasswordStatusWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*PasswordStatusResponse, error)
+
+	// StopRecoveryWithResponse End a user's request for recovery
+	//
+	// Ends the request about a lost second step or lost passkeys: no link of it works any more. Nothing else changes. 409 if there is none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id}/recovery (the `StopRecovery` operationId).
+	StopRecoveryWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*StopRecoveryResponse, error)
 
 	// RevokeUserTokensWithResponse End all tokens of a user
 	//
@@ -17650,6 +17723,47 @@ func (r PasswordStatusResponse) ContentType() string {
 	return ""
 }
 
+type StopRecoveryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StopRecoveryResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StopRecoveryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StopRecoveryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StopRecoveryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StopRecoveryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RevokeUserTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19912,6 +20026,21 @@ func (c *ClientWithResponses) PasswordStatusWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParsePasswordStatusResponse(rsp)
+}
+
+// StopRecoveryWithResponse End a user's request for recovery
+//
+// Ends the request about a lost second step or lost passkeys: no link of it works any more. Nothing else changes. 409 if there is none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id}/recovery (the `StopRecovery` operationId).
+func (c *ClientWithResponses) StopRecoveryWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*StopRecoveryResponse, error) {
+	rsp, err := c.StopRecovery(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStopRecoveryResponse(rsp)
 }
 
 // RevokeUserTokensWithResponse End all tokens of a user
@@ -23104,6 +23233,35 @@ func ParsePasswordStatusResponse(rsp *http.Response) (*PasswordStatusResponse, e
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStopRecoveryResponse parses an HTTP response from a StopRecoveryWithResponse call
+func ParseStopRecoveryResponse(rsp *http.Response) (*StopRecoveryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StopRecoveryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -19,40 +19,69 @@ export function watch(page) {
   return page;
 }
 
+/** What the size and the colours can change: contrast, targets, what is hidden, what scrolls. */
+const visible = { runOnly: { type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"] } };
+
+const violations = async (page, options) => told(await page.evaluate((o) => axe.run(document, o).then((r) => r.violations), options));
+
+/** Checks that nothing of the page is wider than the window, or than what it stands in, in text of a size in percent. */
+async function fits(page, name, percent) {
+  await page.evaluate((size) => (document.documentElement.style.fontSize = `${size}%`), percent);
+  const [spill, wide] = await page.evaluate(() => [
+    document.documentElement.scrollWidth - innerWidth,
+    [...document.querySelectorAll("main *")].filter((e) => {
+      const box = e.getBoundingClientRect();
+      return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
+    }).map((e) => e.outerHTML.slice(0, 100)),
+  ]);
+  assert.ok(spill <= 0, `${name}, ${percent} % text: ${spill} pixels too wide: ${wide.join(" | ")}`);
+  const narrow = await page.evaluate(() =>
+    [...document.querySelectorAll("button, .button, h1, nav a, .home")]
+      .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 && getComputedStyle(e).display !== "inline")
+      .map((e) => e.textContent.trim()),
+  );
+  assert.deepEqual(narrow, [], `${name}, ${percent} % text: does not fit`);
+}
+
+/** Looks at the page that is open once, in the size of its window and in each of the colour schemes, and in text of twice the size. */
+export async function glance(page, name, [first, ...others]) {
+  await page.emulateMedia({ colorScheme: first });
+  await page.evaluate(axe.source);
+  assert.deepEqual(await violations(page, wide), [], `${name}, ${first}`);
+  await picture(page, name);
+  for (const colorScheme of others) {
+    await page.emulateMedia({ colorScheme });
+    assert.deepEqual(await violations(page, visible), [], `${name}, ${colorScheme}`);
+  }
+  await fits(page, name, 200);
+}
+
+/** Checks that the page that is open has a heading and a title, and complains about nothing. What it shows, every-page.test.mjs looks at. */
+export async function works(page, name) {
+  await page.waitForLoadState("load");
+  await picture(page, name);
+  assert.equal(await page.locator("h1").count(), 1, `${name}: one heading`);
+  assert.match(await page.title(), / – /, `${name}: a title`);
+  assert.deepEqual(page.problems, [], name);
+}
+
 /** Looks at the page that is open; name is what pictures of it are called. */
 export async function look(page, name) {
   await page.waitForLoadState("load");
   await page.evaluate(axe.source);
-  const rules = await page.evaluate((options) => axe.run(document, options).then((r) => r.violations), wide);
-  assert.deepEqual(told(rules), [], `${name} as it stands`);
+  assert.deepEqual(await violations(page, wide), [], `${name} as it stands`);
   for (const [device, size] of Object.entries(sizes)) {
     await page.setViewportSize(size);
     for (const colorScheme of schemes) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      // What the size and the colours can change: contrast, targets, what is hidden, what scrolls.
-      const seen = await page.evaluate((options) => axe.run(document, options).then((r) => r.violations), {
-        runOnly: { type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"] },
-      });
-      assert.deepEqual(told(seen), [], `${name}, ${device}, ${colorScheme}`);
+      assert.deepEqual(await violations(page, visible), [], `${name}, ${device}, ${colorScheme}`);
       await picture(page, `${name}-${device}-${colorScheme}`);
     }
     // WCAG 2.2 §1.4.4: text of twice the size; what does not fit is too wide, or wider than what it stands in.
-    for (const size of [100, 200]) {
-      await page.evaluate((percent) => (document.documentElement.style.fontSize = `${percent}%`), size);
-      const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(spill <= 0, `${name}, ${device}, ${size} % text: ${spill} pixels too wide`);
-      const narrow = await page.evaluate(() =>
-        [...document.querySelectorAll("button, .button, h1, nav a, .home")]
-          .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 && getComputedStyle(e).display !== "inline")
-          .map((e) => e.textContent.trim()),
-      );
-      assert.deepEqual(narrow, [], `${name}, ${device}, ${size} % text: does not fit`);
-    }
+    for (const percent of [100, 200]) await fits(page, `${name}, ${device}`, percent);
     await page.evaluate(() => (document.documentElement.style.fontSize = ""));
   }
-  assert.equal(await page.locator("h1").count(), 1, `${name}: one heading`);
-  assert.match(await page.title(), / – /, `${name}: a title`);
-  assert.deepEqual(page.problems, [], name);
+  await works(page, name);
 }
 
 const told = (violations) => violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).join(" | ")}`);

@@ -110,6 +110,9 @@ func operations() map[string]call {
 		"ResetTwoStep": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.ResetTwoStep(ctx, a, "x"))
 		}},
+		"StopRecovery": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.StopRecovery(ctx, a, "x"))
+		}},
 		"UpdateUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UpdateUser(ctx, a, "x", admin.UserUpdate{}))
 		}},

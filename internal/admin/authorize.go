@@ -219,6 +219,14 @@ func RateExceeded(v login.Visit, rate string) audit.Event {
 	}
 }
 
+// MailRequestsLimited returns the event of a limit on requests of everybody, of one kind, which
+// begins to hold. The request that it refused first is named with it.
+func MailRequestsLimited(v login.Visit, kind string) audit.Event {
+	ev := RateExceeded(v, kind)
+	ev.Type = audit.MailRequestsLimited
+	return ev
+}
+
 // FirstAdministrator returns the events of the administrator whom the settings name.
 func FirstAdministrator(u *identity.User, now time.Time) []audit.Event {
 	ev := Actor{name: audit.ActorSystem}.event(audit.UserCreated, now)

@@ -131,6 +131,13 @@ func userChanges(t *testing.T) map[string]struct {
 			}
 			return err
 		}},
+		"recovery": {admin.ScopeUsersWrite, func(ctx context.Context, h *hierarchy, a admin.Actor, ref string) error {
+			err := errOf(h.ops.StopRecovery(ctx, a, ref))
+			if fault.Is(err, fault.Conflict) { // the account has none
+				return nil
+			}
+			return err
+		}},
 		"sessions": {admin.ScopeSessionsWrite, func(ctx context.Context, h *hierarchy, a admin.Actor, ref string) error {
 			return errOf(h.ops.RevokeUserSessions(ctx, a, ref))
 		}},

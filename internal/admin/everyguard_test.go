@@ -219,6 +219,7 @@ func accountTrials() map[string]trial {
 		"CreatePasswordLink": ofAccount(onAccount, (*admin.Operations).CreatePasswordLink),
 		"UnlockUser":         ofAccount(onAccount, (*admin.Operations).UnlockUser),
 		"ResetTwoStep":       ofAccount(onAccount, (*admin.Operations).ResetTwoStep),
+		"StopRecovery":       ofAccount(onAccount, (*admin.Operations).StopRecovery),
 		"DisableUser":        ofAccount(onAccount, (*admin.Operations).DisableUser),
 		"EnableUser":         ofAccount(onAccount, (*admin.Operations).EnableUser),
 		"RevokeUserTokens":   ofAccount(onAccount, (*admin.Operations).RevokeUserTokens),

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -27,9 +26,10 @@ func (o *Operations) TestMail(ctx context.Context, a Actor, in MailTest) error {
 	if in.Message == "" {
 		in.Message = outbox.MessageTest
 	}
-	if !slices.Contains(outbox.Messages(), in.Message) {
-		return fault.InvalidField("template", "there is no message %q; the messages are %s",
-			in.Message, strings.Join(outbox.Messages(), ", "))
+	now := o.parts.Now()
+	m, err := ExampleMail(o.cfg.Issuer, in.Message, in.Locale, now)
+	if err != nil {
+		return err
 	}
 	if !identity.ValidEmail(in.To) {
 		return fault.InvalidField("to", "%q is not an email address", in.To)
@@ -37,33 +37,9 @@ func (o *Operations) TestMail(ctx context.Context, a Actor, in MailTest) error {
 	if o.parts.Mail == nil {
 		return fault.New(fault.Conflict, "no mail server is configured; set SMTP_HOST and SMTP_FROM")
 	}
-	now := o.parts.Now()
-	d := o.parts.Sealer.Mail(outbox.Mail{
-		To:      in.To,
-		Message: in.Message,
-		Locale:  in.Locale,
-		Values:  sampleValues(o.cfg.Issuer, in.Message, now.UTC().Format("2006-01-02T15:04:05Z07:00")),
-	}, now)
+	m.To, m.Name = in.To, ""
+	d := o.parts.Sealer.Mail(m, now)
 	return o.parts.Mail.Send(ctx, &d)
-}
-
-// sampleValues returns what a test message mentions. Its link leads to the start page.
-func sampleValues(issuer, message, now string) map[string]string {
-	switch message {
-	case outbox.MessageTest:
-		return nil
-	case outbox.MessagePasswordReset:
-		return map[string]string{"link": issuer + "/", "minutes": "60", "ip": "192.0.2.1"}
-	case outbox.MessageAccountLocked:
-		return map[string]string{"time": now, "ip": "192.0.2.1"}
-	case outbox.MessageAlertReplay, outbox.MessageSecretExpires, outbox.MessageSecretExpired:
-		return map[string]string{"client": "Example", "time": now}
-	case outbox.MessageAlertLockouts, outbox.MessageAlertDeliveries:
-		return map[string]string{"count": "12", "time": now}
-	case outbox.MessageAlertAdministrator:
-		return map[string]string{"username": "ada@example.com", "by": "grace@example.com", "time": now}
-	}
-	return map[string]string{"link": issuer + "/", "time": now, "ip": "192.0.2.1"}
 }
 
 // Mail returns a page of messages, newest first. Their contents are never shown.

@@ -151,6 +151,11 @@ type UserStore interface {
 	// ResetSecondFactors deletes all of them with the backup codes, and ends the user's sessions;
 	// with tokens also what was issued in these. It returns fault.NotFound where there are none.
 	ResetSecondFactors(ctx context.Context, id identity.UserID, now time.Time, tokens bool, ev ...audit.Event) error
+	// Recovery returns the request of a user about a lost second step or lost passkeys that has not
+	// expired, or NotFound.
+	Recovery(ctx context.Context, id identity.UserID, now time.Time) (*login.Recovery, error)
+	// EndUserRecovery ends that request, or NotFound.
+	EndUserRecovery(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// UserGrants returns the grants of a user that have not ended.
 	UserGrants(ctx context.Context, id identity.UserID, now time.Time) ([]oauth.Grant, error)
 }

@@ -45,6 +45,10 @@ type UserDetail struct {
 	Emails      []identity.OtherEmail // proved addresses beside the one of the account
 	Sessions    int
 	Grants      int
+
+	// When the request about a lost second step or lost passkeys that waits can be completed; zero:
+	// none waits.
+	RecoveryReadyAt time.Time
 }
 
 // Users returns a page of accounts. Without another order they are sorted by creation, oldest
@@ -135,7 +139,17 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 		return nil, err
 	}
 	grants, err := o.store.UserGrants(ctx, u.ID, now)
+	if err != nil {
+		return nil, err
+	}
 	d.Sessions, d.Grants = len(sessions), len(grants)
+	recovery, err := o.store.Recovery(ctx, u.ID, now)
+	if fault.Is(err, fault.NotFound) {
+		return d, nil
+	}
+	if err == nil {
+		d.RecoveryReadyAt = recovery.ReadyAt
+	}
 	return d, err
 }
 
@@ -366,6 +380,20 @@ func (o *Operations) ResetTwoStep(ctx context.Context, a Actor, ref string) (*id
 		return err
 	})
 	return u, err
+}
+
+// StopRecovery ends the request about a lost second step or lost passkeys that an account has: no
+// link of it works any more. It changes nothing else, and the person may ask again. It returns
+// fault.Conflict if there is none.
+func (o *Operations) StopRecovery(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	return o.changeUser(ctx, a, ref, audit.RecoveryRefused, func(u *identity.User, ev audit.Event) error {
+		ev.Detail = map[string]string{"by": "administrator"}
+		err := o.store.EndUserRecovery(ctx, u.ID, ev.At, ev)
+		if fault.Is(err, fault.NotFound) {
+			err = fault.New(fault.Conflict, "%s has no request for recovery; nothing was changed", u.LoginName())
+		}
+		return err
+	})
 }
 
 // DisableUser keeps an account from signing in and ends everything it has open. The last active

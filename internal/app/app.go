@@ -78,6 +78,9 @@ func program(e *env) cli.Program {
 			return rehearseAll(ctx, e, cfg, in)
 		},
 		Breached: breachedLists(),
+		PreviewMail: func(cfg *config.Config, message, locale string) (*cli.PreviewedMail, error) {
+			return previewMail(cfg, e.texts, message, locale, e.now())
+		},
 		AuthGate: cli.AuthGateDatabases{IsDatabase: authgate.IsDatabase, Rows: authgate.Rows},
 		Backups: cli.Backups{
 			Missing: missing,

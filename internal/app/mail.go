@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -51,6 +53,31 @@ func newComposer(c *config.Config, texts *text.Catalogues) (*mail.Composer, erro
 		composer.Reload(custom)
 	}
 	return composer, nil
+}
+
+// previewMail composes a message with invented values, by the operator's templates where there are.
+func previewMail(
+	c *config.Config, texts *text.Catalogues, message, locale string, now time.Time,
+) (*cli.PreviewedMail, error) {
+	m, err := admin.ExampleMail(c.Server.BaseURL, message, locale, now)
+	if err != nil {
+		return nil, err
+	}
+	composer, err := newComposer(c, texts)
+	if err != nil {
+		return nil, err
+	}
+	out, err := composer.Preview(&m)
+	if err != nil {
+		return nil, err
+	}
+	return &cli.PreviewedMail{
+		Message:  message,
+		Language: out.Language,
+		Subject:  out.Subject,
+		HTML:     out.HTML,
+		Text:     out.Text,
+	}, nil
 }
 
 // mailDomains returns domains as they are stored in addresses: in lower case, with A-labels.

@@ -100,8 +100,10 @@ type parts struct {
 	commonState string
 	login       *login.Server
 	places      *places
-	report      func(error) // of errors of background tasks
-	monitor     *monitor    // nil: nobody watches
+
+	mailRequests *mailRequests
+	report       func(error) // of errors of background tasks
+	monitor      *monitor    // nil: nobody watches
 	// expiries returns when the certificates of ACME end; nil: there are none.
 	expiries  func() map[string]time.Time
 	master    *secret.Keys // of SECRET_KEY itself
@@ -212,8 +214,8 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	p.places = new(places)
-	signIn.Places = p.places
+	p.places, p.mailRequests = new(places), new(mailRequests)
+	signIn.Places, signIn.Admit = p.places, p.mailRequests.admit
 	if p.monitor != nil && p.monitor.metrics != nil {
 		if e.passwords == nil {
 			p.passwords.Watch(p.monitor.metrics.Hashing)
@@ -409,7 +411,7 @@ func (s *server) connect(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	limiter := s.limiter(e, shared)
+	limiter := s.boundMailRequests(s.limiter(e, shared))
 	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
 	pages, err := newPages(p.cfg, log, e.texts)
@@ -519,6 +521,8 @@ func (s *server) apiRoutes(
 		Clients: s.tokens,
 		Tokens:  s.tokens,
 		Users:   s.parts.db,
+
+		Administration: ops,
 	}).Routes(mux)
 	return nil
 }

@@ -160,6 +160,7 @@ const (
 	DeviceCodeDenied          Type = "DEVICE_CODE_DENIED"
 	ClientAuthFailed          Type = "CLIENT_AUTHENTICATION_FAILED"
 	RateLimitExceeded         Type = "RATE_LIMIT_EXCEEDED"
+	MailRequestsLimited       Type = "MAIL_REQUESTS_LIMITED"
 )
 
 // A named is a type with the dotted name that the management API, exports and shipped lines show
@@ -388,5 +389,6 @@ func protocolTypes() []named {
 		{DeviceCodeDenied, "device.code_denied"},
 		{ClientAuthFailed, "client.authentication_failed"},
 		{RateLimitExceeded, "rate_limit.exceeded"},
+		{MailRequestsLimited, "rate_limit.mail_requests"},
 	}
 }

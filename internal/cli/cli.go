@@ -58,6 +58,8 @@ type Program struct {
 	Rehearse Rehearsals
 	// Breached works with lists of breached passwords.
 	Breached BreachedLists
+	// PreviewMail composes a message with invented values, in a language, or the default with "".
+	PreviewMail func(cfg *config.Config, message, locale string) (*PreviewedMail, error)
 	// AuthGate reads databases of AuthGate servers.
 	AuthGate AuthGateDatabases
 	// Examine looks for what is wrong with the installation on this machine. It changes nothing.

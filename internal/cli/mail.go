@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -11,9 +14,58 @@ import (
 
 // mailCommands test the mail server, and show what became of messages.
 type mailCommands struct {
-	Test  mailTest  `cmd:"" help:"Send a message now and print what the mail server says."`
-	List  mailList  `cmd:"" aliases:"ls" help:"List messages, newest first, and what became of them."`
-	Retry mailRetry `cmd:"" help:"Try a message again that was given up on."`
+	Test    mailTest    `cmd:"" help:"Send a message now and print what the mail server says."`
+	Preview mailPreview `cmd:"" help:"Show a message as people get it, with invented values. Nothing is sent."`
+	List    mailList    `cmd:"" aliases:"ls" help:"List messages, newest first, and what became of them."`
+	Retry   mailRetry   `cmd:"" help:"Try a message again that was given up on."`
+}
+
+// mailPreview shows a message.
+type mailPreview struct {
+	Message string `arg:"" help:"Which message, such as password-reset."`
+	Locale  string `placeholder:"TAG" help:"In which language. Default: DEFAULT_LOCALE."`
+	Text    bool   `help:"Show the part in plain text, with the subject, instead of the HTML."`
+	Output  string `placeholder:"FILE" help:"Write it to this file instead of stdout."`
+}
+
+// PreviewedMail is a message as people get it.
+type PreviewedMail struct {
+	Message  string `json:"message"`
+	Language string `json:"language"`
+	Subject  string `json:"subject"`
+	HTML     string `json:"html"`
+	Text     string `json:"text"`
+}
+
+// Run composes the message and prints it.
+func (f *mailPreview) Run(_ context.Context, c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	m, err := c.PreviewMail(cfg, f.Message, f.Locale)
+	var found *fault.Error
+	if errors.As(err, &found) && found.Field != "" { // of what was typed, not of the templates
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	body := m.HTML
+	if f.Text {
+		body = "Subject: " + m.Subject + "\n\n" + m.Text
+	}
+	switch {
+	case f.Output != "":
+		if err := os.WriteFile(f.Output, []byte(body), 0o644); err != nil {
+			return fmt.Errorf("the message cannot be written: %w", err)
+		}
+		return c.done(map[string]string{"file": f.Output}, "The message is in %s.", f.Output)
+	case c.json:
+		return c.show(m, nil)
+	}
+	_, err = io.WriteString(c.stdout, body)
+	return err
 }
 
 // mailTest sends a message.

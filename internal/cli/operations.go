@@ -78,6 +78,7 @@ type userOperations interface {
 	SendVerification(ctx context.Context, a admin.Actor, ref string) (*identity.User, error)
 	SetPassword(ctx context.Context, a admin.Actor, ref, password string) (*identity.User, error)
 	StopBulkAction(ctx context.Context, a admin.Actor, id string) (*admin.BulkJob, error)
+	StopRecovery(ctx context.Context, a admin.Actor, ref string) (*identity.User, error)
 	UnlockUser(ctx context.Context, a admin.Actor, ref string) (*identity.User, error)
 	UpdateUser(
 		ctx context.Context, a admin.Actor, ref string, in admin.UserUpdate,

@@ -272,6 +272,7 @@ func TestServerAndDatabaseAgree(t *testing.T) {
 	x.same("user show $ANN")
 	x.both("user enable ann", "")
 	x.both("user reset-two-step ann", "")
+	x.both("user stop-recovery ann", "")
 	x.both("user factors list ann --json", "")
 	x.both("user factors remove ann nothing --yes", "")
 	x.both("user authorizations list ann", "")

@@ -53,7 +53,8 @@ func places() map[string]place {
 		"help":        {reason: "it is about this program"},
 		"audit verify": {reason: "it reads the whole database and must not trust the server; for a laptop, make an " +
 			"export with --proofs on the server, and give it to --export"},
-		"audit key": {reason: "it makes a key, for which no server is needed"},
+		"mail preview": {reason: "it shows the templates of this machine"},
+		"audit key":    {reason: "it makes a key, for which no server is needed"},
 	}
 }
 

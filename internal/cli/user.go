@@ -21,6 +21,7 @@ type userCommands struct {
 	Lock         userLock         `cmd:"" help:"Keep an account from signing in until it is unlocked, and end its sessions and tokens."`
 	Unlock       userUnlock       `cmd:"" help:"Lift the lock of an account, whoever or whatever has locked it."`
 	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
+	StopRecovery userStopRecovery `cmd:"" name:"stop-recovery" help:"End the request of a person about a lost second step or lost passkeys. Nothing else changes."`
 	Disable      userDisable      `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
 	Enable       userEnable       `cmd:"" help:"Let a disabled account sign in again."`
 
@@ -349,6 +350,21 @@ func (f *userResetTwoStep) Run(ctx context.Context, c *call) error {
 		doc := map[string]string{"id": string(u.ID), "result": "two-step verification reset"}
 		return c.done(doc, "Two-step verification of %s is reset; all sessions of the account have ended.",
 			u.LoginName())
+	})
+}
+
+// userStopRecovery ends a request for recovery.
+type userStopRecovery struct{ userRef }
+
+// Run ends the request of the account.
+func (f *userStopRecovery) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
+		u, err := ops.StopRecovery(ctx, a, f.Ref)
+		if err != nil {
+			return noUser(err)
+		}
+		doc := map[string]string{"id": string(u.ID), "result": "recovery stopped"}
+		return c.done(doc, "The request of %s for recovery has ended; no link of it works any more.", u.LoginName())
 	})
 }
 

@@ -64,6 +64,7 @@ func userDetailMembers(d *admin.UserDetail, p *admin.PasswordStatus) object {
 		{"password_expires_at", timestamp{p.ExpiresAt}},
 		{"password_requires_change", p.RequiresChange},
 		{"second_factors", factors},
+		{"recovery_ready_at", timestamp{d.RecoveryReadyAt}},
 		{"sessions", d.Sessions},
 		{"grants", d.Grants},
 	}...)
@@ -91,6 +92,7 @@ func printUser(s *table, d *admin.UserDetail, p *admin.PasswordStatus) {
 	for _, f := range d.Factors {
 		s.pair("second_factor", strings.TrimSpace(f.Kind+" "+f.Label))
 	}
+	s.pair("recovery_ready_at", timestamp{d.RecoveryReadyAt}.String())
 	s.pair("sessions", strconv.Itoa(d.Sessions))
 	s.pair("grants", strconv.Itoa(d.Grants))
 	s.pair("created_at", timestamp{u.CreatedAt}.String())

@@ -279,6 +279,8 @@ type RateLimits struct {
 	Authorize        Limit
 	Registration     Limit
 	OpenRegistration Limit
+
+	MailRequests int // of each kind in an hour, from everywhere; 0 means no limit
 }
 
 // Gateway holds the settings of the gateway.

@@ -117,6 +117,7 @@ func TestDefaults(t *testing.T) {
 			Registration:  Limit{120, time.Minute},
 
 			OpenRegistration: Limit{10, time.Hour},
+			MailRequests:     5000,
 
 			ValidatePassword: Limit{120, time.Minute},
 		},

@@ -42,6 +42,15 @@ func rateRows() []Setting {
 			Doc:   "Addresses that are never limited.",
 			place: func(c *Config) value { return prefixes{&c.RateLimits.Whitelist} },
 		},
+		{
+			Name:    "RATE_LIMIT_MAIL_REQUESTS",
+			Default: "5000",
+			Doc: "How many sign-ups, password resets and messages to sign in with people who are not " +
+				"signed in may ask for in an hour, from all addresses together; each of the three is " +
+				"counted separately. A browser in which somebody has signed in may make 20 such " +
+				"requests an hour that do not count. 0 means no limit.",
+			place: func(c *Config) value { return number[int]{&c.RateLimits.MailRequests, 0, many} },
+		},
 	}
 	return append(rows, limitRows()...)
 }

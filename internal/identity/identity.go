@@ -50,6 +50,7 @@ type User struct {
 	InvitedAt         time.Time // of the last invitation; zero once the account is the person's
 	LockedAt          time.Time // of an administrator's lock; zero if there is none
 	LockReason        string    // of that lock, for administrators
+	EmailVerifiedAt   time.Time // zero: not verified, or before this was recorded
 	Version           int64     // raised by changes of what an administrator sets; 0: not stored
 }
 

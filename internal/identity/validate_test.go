@@ -138,7 +138,7 @@ func TestUserFieldsCoverTheUser(t *testing.T) {
 	elsewhere := map[string]bool{
 		"ID": true, "PasswordHash": true, "PasswordChangedAt": true,
 		"CreatedAt": true, "UpdatedAt": true, "LastLoginAt": true, "InvitedAt": true,
-		"LockedAt": true, "LockReason": true, "Version": true,
+		"LockedAt": true, "LockReason": true, "Version": true, "EmailVerifiedAt": true,
 	}
 	places, names := map[any]string{}, map[string]bool{}
 	var u identity.User

@@ -59,6 +59,9 @@ type Config struct {
 	// OnCheck gets the kind of each factor whose answer was checked, and the error of that. It is
 	// called by several goroutines; nil: nobody wants to know.
 	OnCheck func(kind string, err error)
+	// Admit counts a request of a stranger among those of everybody, and returns Limited beyond
+	// what is accepted in all; nil: there is no such bound.
+	Admit func(context.Context, Visit, Request) error
 	// Administers reports whether an account may manage the server; nil: none may.
 	Administers func(*identity.User) bool
 
@@ -103,6 +106,33 @@ type Visit struct {
 	ActorType            string    // the kind of Actor, or "" where it follows from the event
 
 	Guard audit.Guard // decides in the transaction of each change whether it may be made; or nil
+}
+
+// A Request is what somebody who has proved nothing asks for, and what leads to a message.
+type Request struct {
+	Kind    string // RequestSignUp or another constant
+	Browser string // names a browser in which somebody has signed in before; else ""
+}
+
+// The kinds of requests that are counted in all.
+const (
+	RequestSignUp = "sign_up"
+	RequestReset  = "password_reset"
+	RequestCode   = "sign_in_code"
+)
+
+// admit counts a request of a stranger, before anything depends on what is asked for: the answer is
+// the same whether the address is known. A browser in which somebody has signed in is named, so
+// that what strangers do elsewhere does not keep its owner out.
+func (s *Server) admit(ctx context.Context, v Visit, kind string) error {
+	if s.cfg.Admit == nil {
+		return nil
+	}
+	r := Request{Kind: kind}
+	if known := s.knownAccounts(v); len(known) > 0 {
+		r.Browser = known[0].Device
+	}
+	return s.cfg.Admit(ctx, v, r)
 }
 
 // The steps of a sign-in after the first.

@@ -51,6 +51,9 @@ func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale
 	if name == "" || len(name) > maxLoginName {
 		return fault.InvalidField("email", "Enter the email address of your account.")
 	}
+	if err := s.admit(ctx, v, RequestReset); err != nil {
+		return err
+	}
 	if len(locale) > maxLocale {
 		locale = ""
 	}

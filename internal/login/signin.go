@@ -36,6 +36,11 @@ func (s *Server) Open(ctx context.Context, v Visit, kind, username string) (*Ope
 	if f == nil {
 		return nil, errNoFirstFactor(kind)
 	}
+	if _, mails := f.(emailFactor); mails && username != "" {
+		if err := s.admit(ctx, v, RequestCode); err != nil {
+			return nil, err
+		}
+	}
 	key := identity.LoginKey(username)
 	u, err := s.userByLogin(ctx, key)
 	if err != nil {

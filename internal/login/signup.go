@@ -89,6 +89,9 @@ func (s *Server) SignUp(ctx context.Context, v Visit, form SignUpForm) (cookie s
 		}
 		return "", err
 	}
+	if err := s.admit(ctx, v, RequestSignUp); err != nil {
+		return "", err
+	}
 	hash, err := s.firstPassword(ctx, u, c)
 	if err != nil {
 		return "", err
@@ -202,6 +205,9 @@ func (s *Server) ResendSignUp(ctx context.Context, v Visit, cookie string) (stri
 	waiting := s.openSignUpCookie(v, cookie)
 	if waiting == nil || !s.CanSignUp() {
 		return "", errStale()
+	}
+	if err := s.admit(ctx, v, RequestSignUp); err != nil {
+		return "", err
 	}
 	c, err := s.store.ConfirmationByID(ctx, waiting.ID, v.Now)
 	if err != nil && !fault.Is(err, fault.NotFound) {

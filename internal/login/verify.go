@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // mustVerify reports whether a user has to confirm the email address before the sign-in goes on.
@@ -70,6 +72,9 @@ func (s *Server) RequestVerification(ctx context.Context, v Visit, email string)
 	if !ok {
 		return fault.InvalidField("email", "Enter your email address.")
 	}
+	if err := s.admit(ctx, v, RequestSignUp); err != nil {
+		return err
+	}
 	return s.store.Queue(ctx, s.addressRequest(v, &Confirmation{Email: normal}, proofSecrets{}))
 }
 
@@ -107,24 +112,64 @@ func (s *Server) signUpAgain(ctx context.Context, v Visit, email string) error {
 	return err
 }
 
+// The reasons of codes for an address that are rejected. They are not given for other codes.
+const (
+	ReasonCodeExpired  = "code_expired"  // the code was right
+	ReasonCodeConsumed = "code_consumed" // the account has proved the address
+)
+
+// expiredFor is how long the right code of an address is known to have expired.
+const expiredFor = 24 * time.Hour
+
 // ConfirmByCode proves the address of a user by the code that was mailed to it. Input: code.
+// Denied, with ReasonCodeExpired or ReasonCodeConsumed where that can be said without telling
+// whether somebody else has the address.
 func (s *Server) ConfirmByCode(
 	ctx context.Context, v Visit, u *identity.User, email, code string,
 ) error {
-	waiting, err := s.store.UserConfirmations(ctx, u.ID, v.Now)
+	waiting, err := s.store.UserConfirmations(ctx, u.ID, v.Now.Add(-expiredFor))
 	if err != nil {
 		return err
 	}
-	key := identity.LoginKey(email)
+	key, late := identity.LoginKey(email), false
 	for i := len(waiting) - 1; i >= 0; i-- {
-		if waiting[i].Kind == ConfirmUndo || identity.LoginKey(waiting[i].Email) != key {
+		c := &waiting[i]
+		if c.Kind == ConfirmUndo || identity.LoginKey(c.Email) != key {
 			continue
 		}
-		c, err := s.guess(ctx, v, waiting[i].ID, code)
+		if !c.ExpiresAt.After(v.Now) {
+			late = late || secret.Equal(string(c.Code), string(s.codeHash(c.ID, typedCode(code))))
+			continue
+		}
+		c, err := s.guess(ctx, v, c.ID, code)
 		if err != nil {
 			return err
 		}
 		return s.completeConfirmation(ctx, v, u, c)
+	}
+	return s.lateCode(ctx, u, key, late)
+}
+
+// lateCode returns the error of a code for an address that waits for none. late says that it was
+// the right one, but has expired.
+func (s *Server) lateCode(ctx context.Context, u *identity.User, key string, late bool) error {
+	if late {
+		return &fault.Error{
+			Kind: fault.Denied, Field: "code", Reason: ReasonCodeExpired,
+			Text: "This code is wrong or has expired. Check it, or ask for a new message.",
+		}
+	}
+	proved, err := s.VerifiedEmails(ctx, u)
+	if err != nil {
+		return err
+	}
+	for _, email := range proved {
+		if identity.LoginKey(email) == key && (key != identity.LoginKey(u.Email) || u.EmailVerified) {
+			return &fault.Error{
+				Kind: fault.Denied, Field: "code", Reason: ReasonCodeConsumed,
+				Text: "Your account has this address already.",
+			}
+		}
 	}
 	return errCode()
 }

@@ -13,6 +13,7 @@ import (
 	plain "text/template"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/palette"
 	"github.com/gatehouse-id/gatehouse/internal/text"
@@ -117,6 +118,16 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 		return nil, err
 	}
 	return &Message{Subject: v.Subject, HTML: asHTML, Text: asText, Language: t.Language()}, nil
+}
+
+// Preview writes a message that nobody is sent. Invalid if there are no messages in its language,
+// which for a person is replaced by the default.
+func (c *Composer) Preview(m *outbox.Mail) (*Message, error) {
+	if m.Locale != "" && !c.texts.Supports(m.Locale) {
+		return nil, fault.InvalidField("locale", "there is no language %q; use one of: %s", m.Locale,
+			strings.Join(c.texts.Languages(), ", "))
+	}
+	return c.Compose(m)
 }
 
 // Reload reads the operator's templates again for each message, for development. Templates that do

@@ -65,6 +65,40 @@ func TestEveryMessage(t *testing.T) {
 	}
 }
 
+// In every text part the link stands alone on its line and the code on its own, so that no program
+// takes a full stop or a bracket for a part of them, however long the address of the server is.
+func TestLinksStandAlone(t *testing.T) {
+	texts, err := text.Load()
+	testkit.Must(t, err)
+	c := composer(t)
+	const link = "https://sign-in.department-of-transport.long-example-name.org/reset-password?token=gth_su_x1"
+	for _, language := range texts.Languages() {
+		want := link
+		if language != "en" {
+			want = strings.Replace(link, "?", "?ui_locales="+language+"&", 1)
+		}
+		for _, name := range outbox.Messages() {
+			m, err := c.Compose(&outbox.Mail{
+				To: "a@example.org", Name: "Ada", Message: name, Locale: language,
+				Values: map[string]string{"link": link, "link2": link, "code": "BCDF-GHJK", "minutes": "60"},
+			})
+			testkit.Must(t, err)
+			links, codes := 0, 0
+			for line := range strings.Lines(m.Text) {
+				switch bare := strings.TrimRight(line, "\n"); {
+				case bare == want:
+					links++
+				case bare == "BCDF-GHJK":
+					codes++
+				case strings.Contains(bare, "https:") || strings.Contains(bare, "BCDF"):
+					t.Errorf("%s in %s: %q", name, language, bare)
+				}
+			}
+			testkit.Equal(t, name+" in "+language+": links and codes", []int{links, codes}, []int{2, 1})
+		}
+	}
+}
+
 // A message without a link, a name or facts has no empty places.
 func TestShortMessage(t *testing.T) {
 	m, err := composer(t).Compose(&outbox.Mail{Message: outbox.MessageTest})

@@ -28,11 +28,15 @@ type sink struct {
 	tls  *tls.Config // offers STARTTLS
 	utf8 bool
 
+	insecureAuth bool             // takes AUTH before TLS
+	hangUp       func(n int) bool // closes the connection instead of an answer to the n-th message
+
 	mu          sync.Mutex
 	messages    []received
 	connections int
 	hello       string
 	mailFrom    int // MAIL commands
+	auths       int // AUTH commands
 }
 
 // start listens on a free port of the loopback interface.
@@ -44,7 +48,7 @@ func (s *sink) start(t *testing.T) (host string, port int) {
 	server.Domain = "mx.example.com"
 	server.TLSConfig = s.tls
 	server.EnableSMTPUTF8 = s.utf8
-	server.AllowInsecureAuth = s.tls == nil
+	server.AllowInsecureAuth = s.tls == nil || s.insecureAuth
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	return "127.0.0.1", l.Addr().(*net.TCPAddr).Port
@@ -55,7 +59,7 @@ func (s *sink) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	defer s.mu.Unlock()
 	s.connections++
 	s.hello = c.Hostname()
-	return &session{sink: s, connection: s.connections}, nil
+	return &session{sink: s, connection: s.connections, conn: c.Conn()}, nil
 }
 
 func (s *sink) all() []received {
@@ -67,6 +71,7 @@ func (s *sink) all() []received {
 type session struct {
 	sink       *sink
 	connection int
+	conn       net.Conn
 	from, to   string
 }
 
@@ -78,6 +83,9 @@ func (s *session) AuthMechanisms() []string {
 }
 
 func (s *session) Auth(string) (sasl.Server, error) {
+	s.sink.mu.Lock()
+	s.sink.auths++
+	s.sink.mu.Unlock()
 	return sasl.NewPlainServer(func(_, user, password string) error {
 		return s.sink.auth(user, password)
 	}), nil
@@ -107,6 +115,9 @@ func (s *session) Data(r io.Reader) error {
 	s.sink.mu.Lock()
 	defer s.sink.mu.Unlock()
 	s.sink.messages = append(s.sink.messages, received{s.from, s.to, string(raw), s.connection})
+	if s.sink.hangUp != nil && s.sink.hangUp(len(s.sink.messages)) {
+		return s.conn.Close()
+	}
 	if s.sink.data != nil {
 		return s.sink.data(len(s.sink.messages))
 	}

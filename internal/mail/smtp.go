@@ -169,7 +169,7 @@ func (s *Sender) sendOn(ctx context.Context, c *conn, msg *gomail.Msg) error {
 		return unavailable(err)
 	}
 	s.put(c)
-	if failed.ErrorCode() >= 500 && failed.Reason == gomail.ErrSMTPRcptTo {
+	if failed.ErrorCode() >= 500 && (failed.Reason == gomail.ErrSMTPRcptTo || noMailbox(failed)) {
 		return &fault.Error{
 			Kind:   fault.Denied,
 			Reason: outbox.ReasonRecipient,
@@ -180,6 +180,17 @@ func (s *Sender) sendOn(ctx context.Context, c *conn, msg *gomail.Msg) error {
 		return fault.New(fault.Denied, "%s", explained(err))
 	}
 	return explained(err)
+}
+
+// noMailbox reports whether an answer to the message itself, which has one recipient, says that
+// there is no such mailbox (RFC 3463 §3.2): some servers find out only then. Other answers that
+// begin with 5.1 are about the sender, and all others may be about the content.
+func noMailbox(failed *gomail.SendError) bool {
+	switch failed.EnhancedStatusCode() {
+	case "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10":
+		return true
+	}
+	return false
 }
 
 // unavailable returns the error of a server that cannot be used now.

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
@@ -154,6 +157,47 @@ func TestSameMessageID(t *testing.T) {
 	testkit.Equal(t, "id", id.FindString(all[1].data), id.FindString(all[0].data))
 }
 
+// A server that goes away behind the message may have accepted it: the outcome is unknown, so the
+// message is sent again, with the same Message-ID and on another connection.
+func TestServerHangsUpAfterTheMessage(t *testing.T) {
+	sink := &sink{hangUp: func(n int) bool { return n == 1 }}
+	s := sender(t, sink, nil)
+	d := s.reset("ada@example.org")
+	err := s.Send(t.Context(), d)
+	if err == nil || fault.Is(err, fault.Denied) {
+		t.Fatalf("a message without an answer is %v", err)
+	}
+	testkit.Must(t, s.Send(t.Context(), d))
+	all := sink.all()
+	testkit.Equal(t, "messages", len(all), 2)
+	id := regexp.MustCompile(`(?im)^Message-ID: .*$`)
+	testkit.Equal(t, "id", id.FindString(all[1].data), id.FindString(all[0].data))
+	if all[0].connection == all[1].connection {
+		t.Error("the closed connection was used again")
+	}
+}
+
+// The rate spaces messages out, and a message that waits for it is not sent when the server stops.
+func TestRate(t *testing.T) {
+	sink := &sink{}
+	s := sender(t, sink, func(o *Options) { o.MaxRate = 2 })
+	start := time.Now()
+	testkit.Must(t, s.Send(t.Context(), s.reset("ada@example.org")))
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		_ = s.wait(stopped)
+	}
+	if least := start.Add(2 * time.Second); s.next.Before(least) {
+		t.Errorf("after four messages the next may be sent %v after the first", s.next.Sub(start))
+	}
+	s.next = time.Now().Add(time.Hour)
+	if err := s.Send(stopped, s.reset("bob@example.org")); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	testkit.Equal(t, "messages", len(sink.all()), 1)
+}
+
 // What a server's answers mean, and that the connection serves the next message.
 func TestAnswers(t *testing.T) {
 	for _, row := range []struct {
@@ -189,7 +233,36 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Only an answer to the recipient marks the address: one to the message may be about its content.
+// One refused recipient stops none of the others on the same connection.
+func TestRefusedRecipientStopsNobodyElse(t *testing.T) {
+	busy := true
+	sink := &sink{rcpt: func(to string) error {
+		switch {
+		case to == "gone@example.org":
+			return smtpError(550, "no such mailbox")
+		case to == "busy@example.org" && busy:
+			busy = false
+			return smtpError(452, "mailbox full")
+		}
+		return nil
+	}}
+	s := sender(t, sink, nil)
+	testkit.Must(t, s.Send(t.Context(), s.reset("ada@example.org")))
+	err := s.Send(t.Context(), s.reset("gone@example.org"))
+	testkit.Equal(t, "kind", fault.KindOf(err), fault.Denied)
+	if !strings.Contains(err.Error(), "no such mailbox") {
+		t.Errorf("the error lacks the words of the server: %v", err)
+	}
+	if err := s.Send(t.Context(), s.reset("busy@example.org")); err == nil || fault.Is(err, fault.Denied) {
+		t.Errorf("a full mailbox is %v", err)
+	}
+	testkit.Must(t, s.Send(t.Context(), s.reset("busy@example.org")))
+	testkit.Equal(t, "messages", len(sink.all()), 2)
+	testkit.Equal(t, "connections", sink.connections, 1)
+}
+
+// Only an answer that is about the recipient marks the address: one to the message may be about its
+// content or its sender, unless it says that there is no such mailbox.
 func TestRejectedRecipient(t *testing.T) {
 	sink := &sink{
 		rcpt: func(to string) error {
@@ -201,11 +274,21 @@ func TestRejectedRecipient(t *testing.T) {
 			}
 			return nil
 		},
-		data: func(int) error { return smtpError(554, "looks like spam") },
+	}
+	codes := map[string]smtp.EnhancedCode{
+		"spam": smtp.NoEnhancedCode, "moved": {5, 1, 1}, "host": {5, 1, 2}, "null-mx": {5, 1, 10},
+		"sender": {5, 1, 8}, "policy": {5, 7, 1}, "quota": {5, 2, 2},
+	}
+	sink.data = func(n int) error {
+		name, _, _ := strings.Cut(sink.messages[n-1].to, "@")
+		return &smtp.SMTPError{Code: 554, EnhancedCode: codes[name], Message: "no"}
 	}
 	s := sender(t, sink, nil)
 	for to, want := range map[string]string{
-		"gone@example.org": outbox.ReasonRecipient, "full@example.org": "", "ada@example.org": "",
+		"gone@example.org": outbox.ReasonRecipient, "full@example.org": "", "spam@example.org": "",
+		"moved@example.org": outbox.ReasonRecipient, "host@example.org": outbox.ReasonRecipient,
+		"null-mx@example.org": outbox.ReasonRecipient, "sender@example.org": "", "policy@example.org": "",
+		"quota@example.org": "",
 	} {
 		err := s.Send(t.Context(), s.reset(to))
 		testkit.Equal(t, to, fault.Reason(err), want)
@@ -245,7 +328,9 @@ func TestServerAway(t *testing.T) {
 func TestStartTLS(t *testing.T) {
 	pair, roots := certificate(t, "127.0.0.1")
 	_, others := certificate(t, "127.0.0.1")
+	elsewhere, trusted := certificate(t, "127.0.0.2")
 	offered := &tls.Config{Certificates: []tls.Certificate{pair}}
+	ofAnother := &tls.Config{Certificates: []tls.Certificate{elsewhere}}
 	check := func(user, password string) error {
 		if user != "mailer" || password != "s3cret" {
 			return errUser
@@ -262,10 +347,11 @@ func TestStartTLS(t *testing.T) {
 		{"trusted", offered, roots, "s3cret", ""},
 		{"not offered", nil, roots, "s3cret", "the mail server does not offer STARTTLS on this port"},
 		{"not trusted", offered, others, "s3cret", "is from an authority that this machine does not trust"},
+		{"of another host", ofAnother, trusted, "s3cret", "is for another name than SMTP_HOST"},
 		{"wrong password", offered, roots, "gu3ss-9", "the mail server rejected SMTP_USER or SMTP_PASSWORD: 454 "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			sink := &sink{tls: row.offered, auth: check}
+			sink := &sink{tls: row.offered, auth: check, insecureAuth: true}
 			s := sender(t, sink, func(o *Options) {
 				o.Security, o.Roots, o.User, o.Password = StartTLS, row.roots, "mailer", row.password
 			})
@@ -276,6 +362,9 @@ func TestStartTLS(t *testing.T) {
 			}
 			testkit.Equal(t, "kind", fault.KindOf(err), fault.Unavailable)
 			testkit.Equal(t, "MAIL commands", sink.mailFrom, 0)
+			if encrypted := row.name == "wrong password"; (sink.auths > 0) != encrypted {
+				t.Errorf("%d AUTH commands", sink.auths)
+			}
 			if strings.Contains(err.Error(), row.password) {
 				t.Errorf("the error holds the password: %v", err)
 			}

@@ -66,6 +66,7 @@ const (
 type SignIns struct {
 	byMethod table
 	locks    fixed
+	refused  fixed
 }
 
 func newSignIns(m *Metrics) *SignIns {
@@ -81,6 +82,10 @@ func newSignIns(m *Metrics) *SignIns {
 			"Locks that began after too many failures, by what is locked: account, address, "+
 				"email_codes or browser.", "scope"),
 			[]string{"account", "address", "email_codes", "browser"}),
+		refused: newFixed(m.counters("gatehouse_mail_requests_refused_total",
+			"Sign-ups, password resets and requests for a message to sign in with that "+
+				"RATE_LIMIT_MAIL_REQUESTS refused, by kind: sign_up, password_reset or sign_in_code.",
+			"kind"), []string{"sign_up", "password_reset", "sign_in_code"}),
 	}
 }
 
@@ -89,6 +94,9 @@ func (s *SignIns) Count(method, outcome string) { s.byMethod.inc(method, outcome
 
 // Lock counts one lock.
 func (s *SignIns) Lock(scope string) { s.locks.inc(scope) }
+
+// Refuse counts one request that was refused because there are too many in all.
+func (s *SignIns) Refuse(kind string) { s.refused.inc(kind) }
 
 // Hashing measures the queue of password hashes.
 type Hashing struct {

@@ -59,7 +59,7 @@ func TestReadAllocations(t *testing.T) {
 	}{
 		{"Client", 0, func() error { _, err := db.Client(ctx, "c"); return err }},
 		{"User", 101, func() error { _, err := db.User(ctx, u.ID); return err }},
-		{"UserByLogin", 100, func() error { _, err := db.UserByLogin(ctx, "ada"); return err }},
+		{"UserByLogin", 102, func() error { _, err := db.UserByLogin(ctx, "ada"); return err }},
 		{"SessionByCookie", 62, func() error { _, err := db.SessionByCookie(ctx, "cookie", now, time.Hour); return err }},
 		{"Session", 61, func() error { _, err := db.Session(ctx, s.ID, now); return err }},
 		{"Grant", 84, func() error { _, err := db.Grant(ctx, g.ID); return err }},

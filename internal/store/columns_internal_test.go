@@ -26,7 +26,7 @@ func TestFieldsHaveColumnsAndFaces(t *testing.T) {
 	t.Run("user", func(t *testing.T) {
 		testFields(t, &userTable, identity.UserFields(), []string{
 			"ID", "PasswordHash", "PasswordChangedAt", "CreatedAt", "UpdatedAt", "LastLoginAt", "InvitedAt",
-			"LockedAt", "LockReason", "Version",
+			"LockedAt", "LockReason", "Version", "EmailVerifiedAt",
 		})
 	})
 	t.Run("route", func(t *testing.T) {

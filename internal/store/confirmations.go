@@ -219,8 +219,9 @@ func (d *DB) ProveEmail(ctx context.Context, p login.Proven, now time.Time, ev .
 				return nil, err
 			}
 		}
-		n, err := tx.Exec(ctx, "UPDATE users SET email_verified = TRUE, must_verify_email = FALSE, invited_at = 0,"+
-			" updated_at = $1, version = version + 1 WHERE id = $2 AND email_key = $3", unixMilli(now), p.User, identity.LoginKey(p.Email))
+		n, err := tx.Exec(ctx, "UPDATE users SET"+
+			" email_verified_at = CASE WHEN email_verified THEN email_verified_at ELSE $1 END,"+
+			" email_verified = TRUE, must_verify_email = FALSE, invited_at = 0, updated_at = $1, version = version + 1 WHERE id = $2 AND email_key = $3", unixMilli(now), p.User, identity.LoginKey(p.Email))
 		if err != nil {
 			return nil, err
 		}

@@ -155,19 +155,25 @@ func (d *DB) ChangeEmail(
 				return err
 			}
 		}
-		n, err := tx.Exec(ctx, "DELETE FROM user_emails WHERE user_id = $1 AND email_key = $2",
-			change.User, identity.LoginKey(change.Email))
+		further, err := list(ctx, tx, emailTable.scan, "DELETE FROM user_emails WHERE user_id = $1 AND email_key = $2"+
+			" RETURNING "+emailTable.list(), change.User, identity.LoginKey(change.Email))
 		if err != nil {
 			return err
 		}
-		if id == "" && n == 0 {
-			return consumed("address")
+		if id == "" {
+			if len(further) == 0 {
+				return consumed("address")
+			}
+			next.EmailVerifiedAt = further[0].VerifiedAt
 		}
 		if err := replaceEmail(ctx, tx, current, &next); err != nil {
 			return err
 		}
 		if id == "" && current.EmailVerified && current.Email != "" {
 			e := &identity.OtherEmail{User: change.User, Email: current.Email, VerifiedAt: now, CreatedAt: now}
+			if !current.EmailVerifiedAt.IsZero() {
+				e.VerifiedAt = current.EmailVerifiedAt
+			}
 			if err := addEmail(ctx, tx, e); err != nil {
 				return err
 			}

@@ -141,6 +141,16 @@ func (d *DB) EndRecovery(ctx context.Context, id string, ev ...audit.Event) erro
 	})
 }
 
+// EndUserRecovery ends the request of a user, whether it waits already or not, or NotFound.
+func (d *DB) EndUserRecovery(
+	ctx context.Context, u identity.UserID, now time.Time, ev ...audit.Event,
+) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, "DELETE FROM recoveries WHERE user_id = $1 AND expires_at > $2", u, unixMilli(now))
+		return requireOne(n, err, "request")
+	})
+}
+
 // FinishRecovery completes a request, once, by the hash of its link: it deletes the user's second
 // factors, backup codes and trusted browsers, and ends all sessions. It returns Consumed, and
 // changes nothing, if it has ended, is not ready, or the account's state is not the one that

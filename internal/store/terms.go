@@ -50,6 +50,7 @@ func insertTerms(ctx context.Context, tx sqldb.Tx, table, id string, terms []str
 // and raises the version where an administrator sees a difference.
 func saveUser(ctx context.Context, tx sqldb.Tx, old, new *identity.User) error {
 	new.Version = old.Version
+	markVerified(old, new)
 	if len(userTable.differences(old, new, "id", "password_hash", "password_changed_at", "must_change", "created_at",
 		"updated_at", "last_login_at", "invited_at", "version")) > 0 {
 		new.Version++
@@ -58,6 +59,19 @@ func saveUser(ctx context.Context, tx sqldb.Tx, old, new *identity.User) error {
 		return nameTaken(err)
 	}
 	return updateTerms(ctx, tx, "user_terms", string(new.ID), old.Terms(), new.Terms())
+}
+
+// markVerified sets when the address of a changed user was verified: with the change, unless that
+// says when, or the address was verified before.
+func markVerified(old, next *identity.User) {
+	same := identity.LoginKey(old.Email) == identity.LoginKey(next.Email)
+	switch {
+	case !next.EmailVerified:
+		next.EmailVerifiedAt = time.Time{}
+	case old.EmailVerified && same:
+	case next.EmailVerifiedAt.IsZero() || next.EmailVerifiedAt.Equal(old.EmailVerifiedAt):
+		next.EmailVerifiedAt = next.UpdatedAt
+	}
 }
 
 // deleteUserTerms removes what finds a user, and counts the user out. The row must be there yet.

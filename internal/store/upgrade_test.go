@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -44,15 +45,19 @@ func TestClientsBeforeTheUpgradeSeeAllTokens(t *testing.T) {
 }
 
 // Names from before their keys had a compatibility form are found by any spelling. Where two of
-// them are one now, both accounts stay, and the first keeps being found by the name.
+// them are one now, both accounts stay, the first keeps being found by the name, and both are
+// reported.
 func TestLoginKeysBeforeTheUpgradeAreRenewed(t *testing.T) {
 	for engine, newURL := range map[string]func(testing.TB) string{
 		"sqlite": storetest.SQLite, "postgres": storetest.Postgres,
 	} {
 		t.Run(engine, func(t *testing.T) {
 			url, ctx := newURL(t), t.Context()
-			db := storetest.Open(t, store.Options{URL: url})
-			for id, name := range map[identity.UserID]string{"wide": "ｂｏｂ", "first": "ada", "second": "adaa", "umlaut": "jo\u0308rg"} {
+			var reported []string
+			db := storetest.Open(t, store.Options{URL: url, Report: func(err error) {
+				reported = append(reported, err.Error())
+			}})
+			for id, name := range map[identity.UserID]string{"wide": "ｂｏｂ", "first": "ada", "second": "adaa", "umlaut": "jo\u0308rg", "label": "eve", "host": "evee"} {
 				testkit.Must(t, db.CreateUser(ctx, &identity.User{ID: id, Username: name, Email: name + "@example.com"}))
 			}
 			before, err := sqldb.Open(ctx, url, sqldb.Options{})
@@ -60,6 +65,8 @@ func TestLoginKeysBeforeTheUpgradeAreRenewed(t *testing.T) {
 			for _, sql := range []string{ // as the earlier release stored them
 				"DELETE FROM meta WHERE name = 'login_keys'",
 				"UPDATE users SET username = 'ａda', email = 'ａda@example.com' WHERE id = 'second'",
+				"UPDATE users SET email = 'eve@xn--bcher-kva.example' WHERE id = 'label'",
+				"UPDATE users SET email = 'eve@bücher.example' WHERE id = 'host'",
 				"UPDATE users SET username_key = username, email_key = email",
 			} {
 				_, err := before.Exec(ctx, sql)
@@ -72,11 +79,30 @@ func TestLoginKeysBeforeTheUpgradeAreRenewed(t *testing.T) {
 			for ref, id := range map[string]identity.UserID{
 				"bob": "wide", "ｂｏｂ": "wide", "bob@example.com": "wide", "jörg": "umlaut", "JÖRG@example.com": "umlaut",
 				"ada": "first", "ａda@example.com": "first", "second": "second",
+				"eve@bücher.example": "label", "host": "host", "evee": "host",
 			} {
 				u, err := db.UserByRef(ctx, ref)
 				testkit.Must(t, err)
 				testkit.Equal(t, "user by "+ref, u.ID, id)
 			}
+			for _, want := range []string{
+				"first and second have two spellings of one username",
+				"first and second have two spellings of one email address",
+				"label and host have two spellings of one email address",
+			} {
+				if !slices.ContainsFunc(reported, func(s string) bool { return strings.Contains(s, want) }) {
+					t.Errorf("not reported: %s\n%q", want, reported)
+				}
+			}
+			testkit.Equal(t, "reports", len(reported), 3)
+			for id, email := range map[identity.UserID]string{"second": "ａda@example.com", "host": "eve@bücher.example"} {
+				u, err := db.User(ctx, id)
+				testkit.Must(t, err)
+				testkit.Equal(t, "address", u.Email, email)
+			}
+			_, err = db.Migrate(ctx)
+			testkit.Must(t, err)
+			testkit.Equal(t, "reports after another migration", len(reported), 3)
 		})
 	}
 }

@@ -52,6 +52,7 @@ var userTable = table[identity.User]{
 		{"locked_at", func(u *identity.User) any { return unixMillis{&u.LockedAt} }},
 		{"lock_reason", func(u *identity.User) any { return &u.LockReason }},
 		{"version", func(u *identity.User) any { return &u.Version }},
+		{"email_verified_at", func(u *identity.User) any { return unixMillis{&u.EmailVerifiedAt} }},
 	},
 	derived: []column[identity.User]{
 		{"username_key", func(u *identity.User) any { return orNull(identity.LoginKey(u.Username)) }},
@@ -155,6 +156,7 @@ func (d *DB) createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) erro
 		return err
 	}
 	u.Version = max(u.Version, 1)
+	markVerified(&identity.User{}, u)
 	if _, err := tx.Exec(ctx, insertUser, userTable.args(u)...); err != nil {
 		return nameTaken(err)
 	}

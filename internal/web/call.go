@@ -269,3 +269,15 @@ func jsonValues(dec *json.Decoder, name string) ([]string, error) {
 	_, err = dec.Token()
 	return out, err
 }
+
+// WithoutBody returns a copy of a request for reading its headers alone.
+func WithoutBody(r *http.Request) *http.Request {
+	out := *r
+	out.Body, out.ContentLength = http.NoBody, 0
+	out.Header = r.Header.Clone()
+	out.Header.Del("Content-Type")
+	u := *r.URL
+	u.RawQuery = ""
+	out.URL = &u
+	return &out
+}

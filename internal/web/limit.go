@@ -80,7 +80,7 @@ func (k *Kit) refuse(ctx context.Context, rate, client string, v LimitResult) er
 	if k.Limited != nil {
 		k.Limited(ctx, rate, client)
 	}
-	return tooMany(v.RetryAfter)
+	return TooMany(v.RetryAfter)
 }
 
 // AllowEach counts a request against the named rate for one thing that the caller names, such as
@@ -121,8 +121,8 @@ func (k *Kit) AllowClient(w http.ResponseWriter, r *http.Request, key string, ra
 	return k.refuse(r.Context(), name, "", v)
 }
 
-// tooMany returns the error of a request beyond a rate.
-func tooMany(after time.Duration) error {
+// TooMany returns the error of a request beyond a rate.
+func TooMany(after time.Duration) error {
 	wait := max((after + time.Second - 1).Truncate(time.Second), time.Second)
 	if wait > 2*time.Minute {
 		return fault.RetryAfter(fault.Limited, wait, "Too many requests. Try again in %d minutes.",

@@ -162,6 +162,8 @@ func (s *Server) UserDetail(ctx context.Context, a admin.Actor, ref string) (*ad
 		Failures:    member[int](doc, "failed_attempts"),
 		Sessions:    member[int](doc, "sessions"),
 		Grants:      member[int](doc, "authorizations"),
+
+		RecoveryReadyAt: at(doc, "recovery_ready_at"),
 	}
 	for _, e := range member[[]string](doc, "further_emails") {
 		d.Emails = append(d.Emails, identity.OtherEmail{User: u.ID, Email: e})
@@ -336,6 +338,11 @@ func (s *Server) DeleteUser(ctx context.Context, a admin.Actor, ref string, vers
 // ResetTwoStep removes all second factors of a user.
 func (s *Server) ResetTwoStep(ctx context.Context, a admin.Actor, ref string) (*identity.User, error) {
 	return s.act(ctx, a, ref, func(id string) error { return s.remove(ctx, nil, nil, 0, "users", id, "factors") })
+}
+
+// StopRecovery ends the request for recovery of a user.
+func (s *Server) StopRecovery(ctx context.Context, a admin.Actor, ref string) (*identity.User, error) {
+	return s.act(ctx, a, ref, func(id string) error { return s.remove(ctx, nil, nil, 0, "users", id, "recovery") })
 }
 
 // RevokeUserTokens ends all tokens of a user.

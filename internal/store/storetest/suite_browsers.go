@@ -167,6 +167,7 @@ func (s *suite) recoveries(t *testing.T) {
 	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStart, start, s.now.Add(time.Hour))
 	want(t, err, fault.NotFound)
 	want(t, s.db.EndRecovery(ctx, again.ID), fault.NotFound) // it does not wait yet
+	want(t, s.db.EndUserRecovery(ctx, u.ID, again.ExpiresAt), fault.NotFound)
 
 	waiting := *again
 	waiting.StartedAt, waiting.ReadyAt, waiting.ExpiresAt = s.now, s.now.Add(time.Minute), s.now.Add(time.Hour)
@@ -188,6 +189,14 @@ func (s *suite) recoveries(t *testing.T) {
 	if !got.StartedAt.IsZero() || !got.ReadyAt.IsZero() {
 		t.Errorf("the new request has started: %+v", got)
 	}
+	other := s.user(t)
+	waits, _ := s.started(t, other)
+	s.onlyOne(t, func() error { return s.db.EndUserRecovery(ctx, u.ID, s.now) })
+	_, err = s.db.Recovery(ctx, u.ID, s.now)
+	want(t, err, fault.NotFound)
+	got, err = s.db.Recovery(ctx, other.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the request of another person", got.ID, waits.ID)
 }
 
 // onlyOne makes many calls at once, of which one succeeds and the others are Consumed or NotFound.

@@ -29,6 +29,7 @@ func (s *suite) staleUser(t *testing.T) {
 	byAdmin.Username, byAdmin.Email, byAdmin.EmailVerified = s.name("renamed"), s.name("mail")+"@example.org", true
 	byAdmin.UpdatedAt = s.now.Add(time.Minute)
 	testkit.Must(t, s.db.UpdateUser(ctx, u, &byAdmin))
+	byAdmin.EmailVerifiedAt = byAdmin.UpdatedAt // the store says so
 	testkit.Must(t, s.db.SetPassword(ctx, u.ID, "hash1", 2, s.now.Add(2*time.Minute)))
 
 	profile := *stale

@@ -8,9 +8,11 @@ package accounts
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -51,6 +53,17 @@ type Users interface {
 	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
 }
 
+// Administration is what administrators do to accounts.
+type Administration interface {
+	// AllowAddress returns Denied where the server may not be managed from an address.
+	AllowAddress(ip netip.Addr) error
+	// ActorOf returns who acts by an access token, and what they may do.
+	ActorOf(ctx context.Context, t *oauth.AccessToken, v login.Visit) (admin.Actor, error)
+	// UpdateUser changes an account.
+	UpdateUser(ctx context.Context, a admin.Actor, ref string, in admin.UserUpdate) (*admin.UpdatedUser,
+		error)
+}
+
 // Config is what the interface is served with.
 type Config struct {
 	Kit     *web.Kit
@@ -59,6 +72,8 @@ type Config struct {
 	Clients Clients
 	Tokens  Tokens
 	Users   Users
+
+	Administration Administration
 }
 
 // Server serves the interface.
@@ -95,6 +110,8 @@ func (s *Server) operations() []operation {
 		{"GET /users/{id}", needUser, s.getUser},
 		{"PATCH /users/{id}", needUser, s.patchUser},
 		{"GET /users/{id}/roles", needUser, s.listRoles},
+		{"POST /users/{id}/roles", needUser, s.addRole},
+		{"DELETE /users/{id}/roles/{role}", needUser, s.removeRole},
 		{"POST /users", needClient, s.createUser},
 		{"DELETE /users/{id}", needUser, s.deleteUser},
 		{"GET /users/{id}/emails", needUser, s.listEmails},

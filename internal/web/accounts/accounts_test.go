@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -54,6 +55,7 @@ type harness struct {
 	serve   http.Handler
 	now     time.Time
 	rates   map[string]int
+	issued  map[string]*oauth.AccessToken // by the header
 
 	app, public *client.Client
 	appSecret   string
@@ -69,6 +71,14 @@ func (h *harness) Take(_ context.Context, key string, r web.Rate) web.LimitResul
 	}
 	h.rates[key]++
 	return web.LimitResult{Allowed: h.rates[key] <= r.Max, RetryAfter: time.Minute}
+}
+
+// Caller returns the access token that a test has issued under a name, or asks the server.
+func (h *harness) Caller(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error) {
+	if t := h.issued[c.Authorization]; t != nil {
+		return t, nil
+	}
+	return h.tokens.Caller(ctx, c)
 }
 
 func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
@@ -104,7 +114,11 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	})
 	mux := http.NewServeMux()
 	accounts.New(accounts.Config{
-		Kit: kit, Login: h.login, Account: h.account, Clients: h.tokens, Tokens: h.tokens, Users: db,
+		Kit: kit, Login: h.login, Account: h.account, Clients: h.tokens, Tokens: h, Users: db,
+		Administration: admin.New(admin.Config{Issuer: origin, Reauth: 15 * time.Minute}, admin.Parts{
+			Store: db, Keys: h.keys, Ring: ring, Accounts: h.login, Sealer: outbox.NewSealer(h.keys),
+			Now: func() time.Time { return h.now },
+		}),
 	}).Routes(mux)
 	h.serve = kit.Stack(mux)
 	h.seed()

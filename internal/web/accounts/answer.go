@@ -56,6 +56,8 @@ const (
 	codeLastEmail          = "LAST-EMAIL"
 	codeDuplicateEmail     = "DUPLICATE-EMAIL"
 	codeEmailCode          = "EMAIL-VERIFY-CODE-NOT-VALID"
+	codeEmailCodeExpired   = "EMAIL-VERIFY-CODE-EXPIRED"
+	codeEmailCodeConsumed  = "EMAIL-VERIFY-CODE-CONSUMED"
 	codeNoSession          = "NO-SESSION-TO-INVALIDATE"
 )
 
@@ -152,6 +154,10 @@ func codeOfReason(reason string) (code string, status int) {
 		return codePasskey, http.StatusUnauthorized
 	case audit.ReasonDisabled:
 		return codeUserBanned, http.StatusForbidden
+	case login.ReasonCodeExpired:
+		return codeEmailCodeExpired, http.StatusUnauthorized
+	case login.ReasonCodeConsumed:
+		return codeEmailCodeConsumed, http.StatusUnauthorized
 	case login.ReasonStateUnknown:
 		return codeCodeNotFound, http.StatusUnauthorized
 	case login.ReasonTokenInvalid:
@@ -214,31 +220,6 @@ func writeOne(w http.ResponseWriter, c *call, status int, data any) error {
 		T    string `json:"t"`
 		Data any    `json:"data"`
 	}{"single", data})
-	return nil
-}
-
-// page is the part of a collection that an answer holds: always the whole of it, since collections
-// of one's own account are short.
-type page struct {
-	Size       int     `json:"size"`
-	NextCursor *string `json:"nextCursor"`
-	PrevCursor *string `json:"prevCursor"`
-	Sort       *string `json:"sort"`
-}
-
-// writeAll answers with a collection.
-func writeAll[T any](w http.ResponseWriter, c *call, all []T) error {
-	if all == nil {
-		all = []T{}
-	}
-	type meta struct {
-		Page page `json:"pg"`
-	}
-	write(w, c.r, http.StatusOK, struct {
-		T    string `json:"t"`
-		Data []T    `json:"data"`
-		Meta meta   `json:"meta"`
-	}{"collection", all, meta{page{Size: len(all)}}})
 	return nil
 }
 

@@ -41,6 +41,8 @@ type call struct {
 	session  identity.SessionID
 	authTime time.Time // when the person last proved who they are
 	token    string    // the session token, or ""
+
+	access *oauth.AccessToken // that the request was made with, or nil
 }
 
 // visit returns the caller's details for the login package.
@@ -168,7 +170,7 @@ func (s *Server) authenticateSession(c *call, token string) error {
 
 // authenticateToken accepts an access token of a person for this server that carries Scope.
 func (s *Server) authenticateToken(c *call, a gateway.Authorization) error {
-	oc, err := s.Kit.ParseCall(c.r.Clone(c.r.Context()), 0, nil)
+	oc, err := s.Kit.ParseCall(web.WithoutBody(c.r), 0, nil)
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (s *Server) authenticateToken(c *call, a gateway.Authorization) error {
 		return newProblem(http.StatusForbidden, codeScope,
 			"The access token must be a person's, with the scope accounts.")
 	}
-	c.client, c.session, c.authTime = t.Client, t.Session, t.AuthTime
+	c.client, c.session, c.authTime, c.access = t.Client, t.Session, t.AuthTime, t
 	return s.setUser(c, t.User)
 }
 

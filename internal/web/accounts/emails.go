@@ -57,8 +57,11 @@ func (s *Server) emails(c *call, u *identity.User) ([]emailView, error) {
 	all := []emailView{}
 	if u.Email != "" {
 		e := emailView{ID: u.Email, Type: "emails", CreatedMs: millis(u.CreatedAt)}
-		if u.EmailVerified { // when is not recorded
-			e.VerifiedMs = millis(u.CreatedAt)
+		if u.EmailVerified {
+			e.VerifiedMs = millis(u.EmailVerifiedAt)
+			if u.EmailVerifiedAt.IsZero() { // verified before the time of that was recorded
+				e.VerifiedMs = millis(u.CreatedAt)
+			}
 		}
 		all = append(all, e)
 	}
@@ -160,6 +163,8 @@ func (s *Server) verifyEmail(w http.ResponseWriter, c *call) error {
 	}
 	err = s.Login.ConfirmByCode(c.r.Context(), c.visit(), c.user, c.r.PathValue("email"), code)
 	switch {
+	case fault.Reason(err) != "":
+		return err
 	case fault.Is(err, fault.Denied):
 		return newProblem(http.StatusUnauthorized, codeEmailCode, fault.Text(err))
 	case fault.Is(err, fault.Consumed):

@@ -1,8 +1,11 @@
 package accounts
 
 import (
+	"errors"
 	"net/http"
+	"net/netip"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -58,7 +61,7 @@ func (s *Server) listUsers(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	return writeAll(w, c, []*userView{v})
+	return writeAll(w, c, []userView{*v})
 }
 
 func (s *Server) getUser(w http.ResponseWriter, c *call) error {
@@ -133,6 +136,83 @@ func (s *Server) listRoles(w http.ResponseWriter, c *call) error {
 		out = append(out, roleView{r, "user-roles"})
 	}
 	return writeAll(w, c, out)
+}
+
+// sysadmin is what programs may call the role super_admin.
+const sysadmin = "sysadmin"
+
+// addRole adds a role to those of a user, as an administrator does.
+func (s *Server) addRole(w http.ResponseWriter, c *call) error {
+	b, err := c.read("id")
+	if err != nil {
+		return err
+	}
+	role, err := b.text("id")
+	if err != nil {
+		return err
+	}
+	if role == "" {
+		return invalidField("id", "Enter the name of a role.")
+	}
+	if err := s.updateRoles(c, admin.UserUpdate{AddRoles: []string{roleOf(role)}}); err != nil {
+		return err
+	}
+	return writeOne(w, c, http.StatusCreated, roleView{roleOf(role), "user-roles"})
+}
+
+// removeRole removes a role from those of a user, as an administrator does.
+func (s *Server) removeRole(w http.ResponseWriter, c *call) error {
+	role := roleOf(c.r.PathValue("role"))
+	if err := s.updateRoles(c, admin.UserUpdate{RemoveRoles: []string{role}}); err != nil {
+		return err
+	}
+	return writeNothing(w, c)
+}
+
+func roleOf(name string) string {
+	if name == sysadmin {
+		return identity.RoleSuperAdmin
+	}
+	return name
+}
+
+// updateRoles changes the roles of the user that an address names, with the rights of the access
+// token. A session has none: it was made to manage one's own account.
+func (s *Server) updateRoles(c *call, in admin.UserUpdate) error {
+	if c.access == nil {
+		return newProblem(http.StatusForbidden, codeScope,
+			"Roles are given and taken with an access token of an administrator that carries the scopes "+
+				"accounts and admin:users:write.")
+	}
+	ctx, v := c.r.Context(), c.visit()
+	ip, _ := netip.ParseAddr(v.IP) // an address that cannot be read is not an allowed one
+	if err := s.Administration.AllowAddress(ip); err != nil {
+		return accessProblem(err)
+	}
+	who, err := s.Administration.ActorOf(ctx, c.access, v)
+	if err != nil {
+		return err
+	}
+	id := c.r.PathValue("id")
+	if id == "current" {
+		id = string(c.user.ID)
+	}
+	_, err = s.Administration.UpdateUser(ctx, who, id, in)
+	return accessProblem(err)
+}
+
+// accessProblem returns the error of an administrator who may not do something, or has to sign in
+// again for it.
+func accessProblem(err error) error {
+	var denied *admin.AccessError
+	if !errors.As(err, &denied) {
+		return err
+	}
+	code := codeScope
+	if denied.MaxAge > 0 {
+		code = codeLoginRequired
+	}
+	return newProblem(http.StatusForbidden, code, fault.Text(err))
 }
 
 // changePassword sets a new password: that of the caller, who enters the present one, or that of

@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,7 +71,8 @@ func TestEmails(t *testing.T) {
 	verify("ada@example.net", "BBBBBBBB").fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-NOT-VALID")
 	verify("ada@example.net", "").fails(http.StatusBadRequest, "DATA-INVALID")
 	verify("ada@example.net", code).ok()
-	verify("ada@example.net", code).fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-NOT-VALID")
+	verify("ada@example.net", code).fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-CONSUMED")
+	verify("bob@example.com", code).fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-NOT-VALID")
 	list := h.call("GET", "/users/current/emails", h.as(token), "").ok()
 	if all := list.doc["data"].([]any); len(all) != 2 || !strings.Contains(list.raw, "ada@example.net") {
 		t.Fatal(list.raw)
@@ -175,4 +177,52 @@ func TestConfirmWithoutPassword(t *testing.T) {
 	code := app()
 	add("totp", code).ok()
 	add("totp", code).fails(http.StatusUnauthorized, "CODE-NOT-VALID")
+}
+
+// Answers do not depend on whether an address has an account: the same two requests get the same
+// two answers for addresses of every state.
+func TestAnswersLookAlike(t *testing.T) {
+	h := newHarness(t)
+	change := func(email string, f func(u *identity.User)) {
+		u := h.user(email)
+		next := *u
+		f(&next)
+		testkit.Must(t, h.db.UpdateUser(t.Context(), u, &next))
+	}
+	change("disabled@example.com", func(u *identity.User) { u.Disabled = true })
+	change("unproved@example.com", func(u *identity.User) { u.MustVerify = true })
+	change("verified@example.com", func(u *identity.User) { u.EmailVerified = true })
+	doors := map[string]func(email string) *answer{
+		"code": func(email string) *answer {
+			return h.call("POST", "/sessions/login/email", h.basic(), body("email", email, "state", state))
+		},
+		"password": func(email string) *answer {
+			return h.call("POST", "/sessions/login/password", h.basic(), body("email", email, "password", "wrong", "state", state))
+		},
+		"sign-up": func(email string) *answer {
+			return h.call("POST", "/users", h.basic(), body("email", email, "password", password, "state", state))
+		},
+		"link": func(email string) *answer {
+			return h.call("POST", "/users/current/change-password", h.basic(), body("type", "forgot-password", "token", "x", "newPassword", password))
+		},
+	}
+	for door, open := range doors {
+		var want [2]string
+		for _, name := range []string{"ada", "nobody", "disabled", "unproved", "verified"} {
+			for i := range want {
+				a := open(name + "@example.com")
+				for _, varies := range []string{"X-Request-Id", "Date"} {
+					a.header.Del(varies)
+				}
+				got := fmt.Sprint(a.status, a.raw, a.header)
+				if want[i] == "" {
+					want[i] = got
+				}
+				if got != want[i] {
+					t.Errorf("%s, %s, %d:\n%s\n%s", door, name, i, got, want[i])
+				}
+			}
+			h.code()
+		}
+	}
 }

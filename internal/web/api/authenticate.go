@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"net/netip"
 	"time"
 
@@ -34,7 +33,7 @@ func (s *Server) authenticate(x *exchange) error {
 			return err
 		}
 	}
-	c, err := s.Kit.ParseCall(withoutBody(x.r), 0, nil)
+	c, err := s.Kit.ParseCall(web.WithoutBody(x.r), 0, nil)
 	if err != nil {
 		return err
 	}
@@ -53,16 +52,4 @@ func (s *Server) authenticate(x *exchange) error {
 		return oauth.InvalidToken("The user or the client of the access token does not exist any more.")
 	}
 	return err
-}
-
-// withoutBody returns a copy of a request for reading its headers alone.
-func withoutBody(r *http.Request) *http.Request {
-	out := *r
-	out.Body, out.ContentLength = http.NoBody, 0
-	out.Header = r.Header.Clone()
-	out.Header.Del("Content-Type")
-	u := *r.URL
-	u.RawQuery = ""
-	out.URL = &u
-	return &out
 }

@@ -162,6 +162,14 @@ func (s handlers) ResetTwoStep(
 	return gen.ResetTwoStep204Response{}, err
 }
 
+// StopRecovery ends the request for recovery of a user.
+func (s handlers) StopRecovery(
+	ctx context.Context, in gen.StopRecoveryRequestObject,
+) (gen.StopRecoveryResponseObject, error) {
+	_, err := s.Operations.StopRecovery(ctx, actorOf(ctx), in.ID)
+	return gen.StopRecovery204Response{}, err
+}
+
 // RemoveFactor removes a second factor of a user.
 func (s handlers) RemoveFactor(
 	ctx context.Context, in gen.RemoveFactorRequestObject,

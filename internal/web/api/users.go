@@ -318,6 +318,7 @@ func userDetailView(d *admin.UserDetail) management.User {
 	}
 	out.MFAEnabled, out.MFAConfiguredAt = &enabled, moment(since)
 	out.Sessions, out.Authorizations = &d.Sessions, &d.Grants
+	out.RecoveryReadyAt = moment(d.RecoveryReadyAt)
 	emails := make([]string, len(d.Emails))
 	for i := range d.Emails {
 		emails[i] = d.Emails[i].Email

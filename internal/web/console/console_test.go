@@ -134,7 +134,7 @@ func TestOwnRole(t *testing.T) {
 	// An administrator cannot touch a super_admin.
 	s.signIn(s.newUser("Junior", identity.RoleAdmin))
 	s.get("/admin").shows(200, "Sign-ins").hides("/admin/keys")
-	for _, action := range []string{"disable", "reset-two-step", "sign-out", "password", "lock", "revoke-access"} {
+	for _, action := range []string{"disable", "reset-two-step", "stop-recovery", "sign-out", "password", "lock", "revoke-access"} {
 		if p := s.post("/admin/users/"+string(root.ID)+"/"+action, "password", "a new password of a thief", "reason", "r"); p.Code < 400 {
 			t.Errorf("%s: %d to %s", action, p.Code, p.Header().Get("Location"))
 		}

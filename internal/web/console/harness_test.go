@@ -261,6 +261,15 @@ func (p page) leads(to string) page {
 	return p
 }
 
+// askRecovery gives an account a request for recovery that waits.
+func (s *site) askRecovery(u *identity.User) {
+	s.t.Helper()
+	r := &login.Recovery{ID: secret.NewID(s.now), User: u.ID, State: "state", CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}
+	testkit.Must(s.t, s.db.PutRecovery(s.t.Context(), r, u.Email, "start"))
+	r.StartedAt, r.ReadyAt, r.ExpiresAt = s.now, s.now.Add(time.Hour), s.now.Add(2*time.Hour)
+	testkit.Must(s.t, s.db.StartRecovery(s.t.Context(), r, "start", "stop"))
+}
+
 // furnish gives an account a second factor and a connected app, and returns their ids.
 func (s *site) furnish(u *identity.User) (factor, app string) {
 	s.t.Helper()

@@ -144,6 +144,9 @@ func (b *Base) accessFacts(d *admin.UserDetail, status *admin.PasswordStatus) []
 	if d.Failures > 0 {
 		facts = append(facts, Fact{Name: "Failed attempts", Cell: textCell(grouped(d.Failures))})
 	}
+	if !d.RecoveryReadyAt.IsZero() {
+		facts = append(facts, Fact{Name: "Recovery possible from", Cell: b.timeCell(d.RecoveryReadyAt, "")})
+	}
 	return facts
 }
 

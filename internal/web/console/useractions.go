@@ -22,6 +22,7 @@ func userNotes() map[string]string {
 		"locked":          "The account is locked. Its sessions and tokens have ended.",
 		"deleted":         "The account was deleted.",
 		"two-step":        "Two-step verification was reset, and all sessions have ended.",
+		"recovery":        "The request for recovery has ended. No link of it works any more.",
 		"signed-out":      "All browser sessions of the account have ended.",
 		"tokens":          "All tokens of the account were revoked. Browsers stay signed in.",
 		"access":          "All sessions and connected apps of the account have ended.",
@@ -128,6 +129,7 @@ func (s *Server) userActions() []action[*admin.UserDetail] {
 		s.revokeTokensAction(),
 		s.revokeAccessAction(),
 		s.resetTwoStepAction(),
+		s.stopRecoveryAction(),
 		s.impersonateAction(),
 		s.lockAction(),
 		s.disableAction(),
@@ -223,6 +225,29 @@ func (s *Server) resetTwoStepAction() action[*admin.UserDetail] {
 			return err
 		},
 		done: doneTo("two-step"), back: userLink,
+	}
+}
+
+func (s *Server) stopRecoveryAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "stop-recovery", link: "Stop recovery", ops: []string{"StopRecovery"},
+		title: "Stop the recovery", button: "End the request",
+		offers: func(d *admin.UserDetail) bool { return !d.RecoveryReadyAt.IsZero() },
+		text: func(d *admin.UserDetail) string {
+			return "Ends the request of " + d.User.Label() + " about a lost second step or lost passkeys."
+		},
+		ends: func(*admin.UserDetail) []string {
+			return []string{"No link of the request works any more. The person can ask again.", "Nothing else changes."}
+		},
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("DELETE", "/api/v1/users/"+userID(d)+"/recovery", nil, "user", "stop-recovery", userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.StopRecovery(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("recovery"), back: userLink,
 	}
 }
 

@@ -22,6 +22,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 	v := &AccountSessionsView{
 		Base:         m.base(r),
 		InactiveDays: int(account.InactiveAfter / day),
+		HasPassword:  m.caller.User.PasswordHash != "",
 	}
 	unfamiliar, err := s.account.Unfamiliar(r.Context(), m.caller)
 	if err != nil {

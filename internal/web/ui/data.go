@@ -199,7 +199,7 @@ func (s *Server) showSignIns(w http.ResponseWriter, r *http.Request, m *member) 
 	if err != nil {
 		return err
 	}
-	v := &AccountSignInsView{Base: m.base(r)}
+	v := &AccountSignInsView{Base: m.base(r), HasPassword: m.caller.User.PasswordHash != ""}
 	if next != "" {
 		v.OlderURL = with(page, "before", next)
 	}

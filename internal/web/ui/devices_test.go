@@ -25,7 +25,7 @@ func TestSessionsByDevice(t *testing.T) {
 		s.enters(b)
 	}
 	home.get("/account/sessions")
-	home.shows(200, "This device", "New device", "Signed in 2 times")
+	home.shows(200, "This device", "New device", "Signed in 2 times", "change your password")
 	page := home.last.Body.String()
 	testkit.Equal(t, "marks", strings.Count(page, "New device"), 2)
 	all, err := s.db.SignIns(t.Context(), s.user.ID, "", 10)

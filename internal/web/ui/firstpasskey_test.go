@@ -232,6 +232,11 @@ func TestSignUpWithCodeOnly(t *testing.T) {
 	if b.path != "/account" {
 		t.Fatalf("at %s:\n%s", b.path, b.last.Body)
 	}
+	for _, page := range []string{"/account/sessions", "/account/security/sign-ins"} {
+		b.get(page)
+		b.shows(http.StatusOK, "heck how you sign in")
+		b.hides("hange your password")
+	}
 	u := s.invited()
 	_, err := s.login.Invite(t.Context(), login.Visit{Now: s.now, Actor: "cli"}, u)
 	testkit.Must(t, err)

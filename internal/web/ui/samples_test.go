@@ -12,13 +12,16 @@ import (
 
 // samples returns full views of every page, in the order in which people see them. All names and
 // addresses are reserved for examples (RFC 2606, RFC 5737).
-func samples() []View {
+func samples() []View { return samplesIn("en") }
+
+// samplesIn returns the samples in a language.
+func samplesIn(language string) []View {
 	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
 	c, err := text.Load()
 	if err != nil {
 		panic(err)
 	}
-	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
+	b := Base{texts: c.For(language), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
 	signed := b
 	signed.Signed = samplePerson()
 	return slices.Concat(loginSamples(b), joiningSamples(b), accountSamples(b), samplePasskeys(signed),
@@ -36,7 +39,10 @@ func sampleImpersonations(b Base) []View {
 		},
 		&ImpersonateView{Base: b, Form: Form{Action: "/impersonate/end"}, Over: true},
 		&AccountView{Base: acting, Email: "ada@example.com"},
-		&ErrorView{Base: acting, Text: "This cannot be done while you act as another person."},
+		&ErrorView{
+			Base: acting, Heading: "Not allowed", Text: "This cannot be done while you act as another person.",
+			NextURL: "/account", NextText: "Go to the account",
+		},
 	}
 }
 
@@ -273,7 +279,7 @@ func samplePlace() visitor.Place {
 
 func sampleSignIns(b Base) View {
 	return &AccountSignInsView{
-		Base: b, OlderURL: "/account/security/sign-ins?before=1", SignIns: []SignInView{
+		Base: b, HasPassword: true, OlderURL: "/account/security/sign-ins?before=1", SignIns: []SignInView{
 			{At: b.Now.Add(-time.Hour), Methods: []string{"pwd", "otp", "mfa"}, Client: sampleClient(), Agent: sampleWindows, IP: "192.0.2.17", Place: samplePlace(), NewDevice: true, NewCountry: true},
 			{At: b.Now.Add(-2 * time.Hour), Failed: true, Agent: sampleIPhone, IP: "203.0.113.5"},
 			{At: b.Now.Add(-3 * time.Hour), Failed: true, Count: 1234},
@@ -287,6 +293,7 @@ func sampleSessions(b Base) View {
 	return &AccountSessionsView{
 		Base:         b,
 		InactiveDays: 30,
+		HasPassword:  true,
 		Devices: []DeviceView{{Agent: sampleWindows, Sessions: []SessionView{
 			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, Stay: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
 			{ID: "s3", Agent: sampleWindows, IP: "203.0.113.9", NewDevice: true, NewCountry: true, SignedInAt: b.Now.Add(-day), LastUsedAt: b.Now.Add(-day)},

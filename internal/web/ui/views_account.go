@@ -130,6 +130,7 @@ type AccountSessionsView struct {
 	Base
 	Devices      []DeviceView
 	Grants       []GrantView
+	HasPassword  bool
 	InactiveDays int // how long something is unused before it counts as inactive
 }
 

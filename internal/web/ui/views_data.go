@@ -74,9 +74,11 @@ func (*AccountDataView) Page() PageName { return PageAccountData }
 // AccountSignInsView lists who has tried to sign in.
 type AccountSignInsView struct {
 	Base
-	SignIns  []SignInView
-	OlderURL string // the next page, or ""
-	NewerURL string // the first page, on all others
+	SignIns []SignInView
+
+	HasPassword bool
+	OlderURL    string // the next page, or ""
+	NewerURL    string // the first page, on all others
 }
 
 // Page names the template.

@@ -269,6 +269,9 @@ type ServerInterface interface {
 	// PasswordStatus Say when the password of a user expires
 	// (GET /users/{id}/password-status)
 	PasswordStatus(w http.ResponseWriter, r *http.Request, id UserRef)
+	// StopRecovery End a user's request for recovery
+	// (DELETE /users/{id}/recovery)
+	StopRecovery(w http.ResponseWriter, r *http.Request, id UserRef)
 	// RevokeUserTokens End all tokens of a user
 	// (POST /users/{id}/revoke_tokens)
 	RevokeUserTokens(w http.ResponseWriter, r *http.Request, id UserRef)
@@ -4032,6 +4035,32 @@ func (siw *ServerInterfaceWrapper) PasswordStatus(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// StopRecovery operation middleware
+func (siw *ServerInterfaceWrapper) StopRecovery(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id UserRef
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopRecovery(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // RevokeUserTokens operation middleware
 func (siw *ServerInterfaceWrapper) RevokeUserTokens(w http.ResponseWriter, r *http.Request) {
 
@@ -4836,6 +4865,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/lock", wrapper.LockUser)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/password-link", wrapper.CreatePasswordLink)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/{id}/password-status", wrapper.PasswordStatus)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}/recovery", wrapper.StopRecovery)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/revoke_tokens", wrapper.RevokeUserTokens)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/send-password-reset", wrapper.SendPasswordReset)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/send-verification", wrapper.SendVerification)
@@ -6984,6 +7014,22 @@ func (response PasswordStatus200JSONResponse) VisitPasswordStatusResponse(w http
 	return err
 }
 
+type StopRecoveryRequestObject struct {
+	ID UserRef `json:"id"`
+}
+
+type StopRecoveryResponseObject interface {
+	VisitStopRecoveryResponse(w http.ResponseWriter) error
+}
+
+type StopRecovery204Response struct {
+}
+
+func (response StopRecovery204Response) VisitStopRecoveryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type RevokeUserTokensRequestObject struct {
 	ID UserRef `json:"id"`
 }
@@ -7620,6 +7666,9 @@ type StrictServerInterface interface {
 	// PasswordStatus Say when the password of a user expires
 	// (GET /users/{id}/password-status)
 	PasswordStatus(ctx context.Context, request PasswordStatusRequestObject) (PasswordStatusResponseObject, error)
+	// StopRecovery End a user's request for recovery
+	// (DELETE /users/{id}/recovery)
+	StopRecovery(ctx context.Context, request StopRecoveryRequestObject) (StopRecoveryResponseObject, error)
 	// RevokeUserTokens End all tokens of a user
 	// (POST /users/{id}/revoke_tokens)
 	RevokeUserTokens(ctx context.Context, request RevokeUserTokensRequestObject) (RevokeUserTokensResponseObject, error)
@@ -10007,6 +10056,32 @@ func (sh *strictHandler) PasswordStatus(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(PasswordStatusResponseObject); ok {
 		if err := validResponse.VisitPasswordStatusResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopRecovery operation middleware
+func (sh *strictHandler) StopRecovery(w http.ResponseWriter, r *http.Request, id UserRef) {
+	var request StopRecoveryRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopRecovery(ctx, request.(StopRecoveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopRecovery")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopRecoveryResponseObject); ok {
+		if err := validResponse.VisitStopRecoveryResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
