@@ -347,16 +347,16 @@ func (e AuditStatsParamsPeriod) Valid() bool {
 
 // Defines values for ClientsParamsType.
 const (
-	Confidential ClientsParamsType = "confidential"
-	Public       ClientsParamsType = "public"
+	ClientsParamsTypeConfidential ClientsParamsType = "confidential"
+	ClientsParamsTypePublic       ClientsParamsType = "public"
 )
 
 // Valid indicates whether the value is a known member of the ClientsParamsType enum.
 func (e ClientsParamsType) Valid() bool {
 	switch e {
-	case Confidential:
+	case ClientsParamsTypeConfidential:
 		return true
-	case Public:
+	case ClientsParamsTypePublic:
 		return true
 	default:
 		return false
@@ -396,6 +396,42 @@ const (
 func (e ClientsParamsTotal) Valid() bool {
 	switch e {
 	case ClientsParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportClientsParamsFormat.
+const (
+	ExportClientsParamsFormatCsv  ExportClientsParamsFormat = "csv"
+	ExportClientsParamsFormatJSON ExportClientsParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportClientsParamsFormat enum.
+func (e ExportClientsParamsFormat) Valid() bool {
+	switch e {
+	case ExportClientsParamsFormatCsv:
+		return true
+	case ExportClientsParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportClientsParamsType.
+const (
+	ExportClientsParamsTypeConfidential ExportClientsParamsType = "confidential"
+	ExportClientsParamsTypePublic       ExportClientsParamsType = "public"
+)
+
+// Valid indicates whether the value is a known member of the ExportClientsParamsType enum.
+func (e ExportClientsParamsType) Valid() bool {
+	switch e {
+	case ExportClientsParamsTypeConfidential:
+		return true
+	case ExportClientsParamsTypePublic:
 		return true
 	default:
 		return false
@@ -694,6 +730,15 @@ func (e WebhookDeliveriesParamsState) Valid() bool {
 type AppliedConfig struct {
 	Plan    ConfigPlan     `json:"plan"`
 	Secrets []ConfigSecret `json:"secrets"`
+}
+
+// Attention What an administrator should look at, beside dead messages and locked users.
+type Attention struct {
+	EndedWebhooks   Size `json:"ended_webhooks"`
+	ExpiringSecrets Size `json:"expiring_secrets"`
+	FailingSinks    Size `json:"failing_sinks"`
+	Gaps            Size `json:"gaps"`
+	OldKeys         Size `json:"old_keys"`
 }
 
 // AuditChange A field that an update changed. What may be a secret is shown without values.
@@ -1234,6 +1279,9 @@ type ClientList struct {
 	Next   *string `json:"next,omitempty"`
 	Offset int     `json:"offset"`
 
+	// SortedBy The order of the page, where it is another than `sort` asks for: too many match to be sorted. `match`: by the word that was found.
+	SortedBy *string `json:"sorted_by,omitempty"`
+
 	// Total How many clients match.
 	Total int `json:"total"`
 
@@ -1674,6 +1722,17 @@ type ConfigSecret struct {
 	Section string `json:"section"`
 }
 
+// DenialList defines model for DenialList.
+type DenialList struct {
+	Data  []GatewayDenial `json:"data"`
+	Limit int             `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+	Total  int     `json:"total"`
+}
+
 // DoctorReport defines model for DoctorReport.
 type DoctorReport struct {
 	Findings []Finding `json:"findings"`
@@ -1769,7 +1828,8 @@ type GatewayDenial struct {
 	Reason string `json:"reason"`
 
 	// Remedy What would let the request pass.
-	Remedy string `json:"remedy"`
+	Remedy    string `json:"remedy"`
+	RequestID string `json:"request_id"`
 
 	// RouteID Missing if no route has the address.
 	RouteID   *string `json:"route_id,omitempty"`
@@ -1851,6 +1911,9 @@ type Key struct {
 
 	// State next, active or retired.
 	State string `json:"state"`
+
+	// TokensUntil In lists: until when a token that it has signed is valid at the latest. null: none is now.
+	TokensUntil nullable.Nullable[time.Time] `json:"tokens_until,omitempty"`
 }
 
 // KeyList defines model for KeyList.
@@ -2157,8 +2220,11 @@ type NewUserRole string
 // Overview defines model for Overview.
 type Overview struct {
 	ActiveSessions Size `json:"active_sessions"`
-	Clients        Size `json:"clients"`
-	DeadMessages   Size `json:"dead_messages"`
+
+	// Attention What an administrator should look at, beside dead messages and locked users.
+	Attention    Attention `json:"attention"`
+	Clients      Size      `json:"clients"`
+	DeadMessages Size      `json:"dead_messages"`
 
 	// Failures Failed attempts to sign in.
 	Failures []int `json:"failures"`
@@ -2964,6 +3030,9 @@ type UserList struct {
 	Next   *string `json:"next,omitempty"`
 	Offset int     `json:"offset"`
 
+	// SortedBy The order of the page, where it is another than `sort` asks for: too many match to be sorted. `match`: by the word that was found.
+	SortedBy *string `json:"sorted_by,omitempty"`
+
 	// Total How many users match.
 	Total int `json:"total"`
 
@@ -3263,6 +3332,9 @@ type FindClient = string
 // FindEvent defines model for FindEvent.
 type FindEvent = string
 
+// FindFailed defines model for FindFailed.
+type FindFailed = bool
+
 // FindFrom defines model for FindFrom.
 type FindFrom = string
 
@@ -3352,6 +3424,9 @@ type EventsParams struct {
 	// Reason Only failures for this reason, such as wrong_password.
 	Reason *FindReason `form:"reason,omitempty" json:"reason,omitempty"`
 
+	// Failed `true`: only failures and denials, of any reason.
+	Failed *FindFailed `form:"failed,omitempty" json:"failed,omitempty"`
+
 	// IP Only events from this IP address or network.
 	IP *FindAddress `form:"ip,omitempty" json:"ip,omitempty"`
 
@@ -3383,6 +3458,12 @@ type EventsParams struct {
 // EventsParamsTotal defines parameters for Events.
 type EventsParamsTotal string
 
+// CleanupAuditParams defines parameters for CleanupAudit.
+type CleanupAuditParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExportEventsParams defines parameters for ExportEvents.
 type ExportEventsParams struct {
 	// Format JSON lines, or CSV for spreadsheets.
@@ -3411,6 +3492,9 @@ type ExportEventsParams struct {
 
 	// Reason Only failures for this reason, such as wrong_password.
 	Reason *FindReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// Failed `true`: only failures and denials, of any reason.
+	Failed *FindFailed `form:"failed,omitempty" json:"failed,omitempty"`
 
 	// IP Only events from this IP address or network.
 	IP *FindAddress `form:"ip,omitempty" json:"ip,omitempty"`
@@ -3464,6 +3548,12 @@ type MakeBackupParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// StopBulkActionParams defines parameters for StopBulkAction.
+type StopBulkActionParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ClientsParams defines parameters for Clients.
 type ClientsParams struct {
 	// Search The beginning of a word of the name, or of the id.
@@ -3512,6 +3602,27 @@ type DeleteClientsParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ExportClientsParams defines parameters for ExportClients.
+type ExportClientsParams struct {
+	// Format The form of the file. Without it, json.
+	Format *ExportClientsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// Search The beginning of a word of the name, or of the id.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Type Only clients of this type.
+	Type *ExportClientsParamsType `form:"type,omitempty" json:"type,omitempty"`
+
+	// SecretExpiresBefore Only clients with a secret that expires before this date, or time (RFC 3339).
+	SecretExpiresBefore *string `form:"secret_expires_before,omitempty" json:"secret_expires_before,omitempty"`
+}
+
+// ExportClientsParamsFormat defines parameters for ExportClients.
+type ExportClientsParamsFormat string
+
+// ExportClientsParamsType defines parameters for ExportClients.
+type ExportClientsParamsType string
+
 // ImportClientsParams defines parameters for ImportClients.
 type ImportClientsParams struct {
 	// Format The program that the file is from.
@@ -3542,6 +3653,12 @@ type ClientGrantsParams struct {
 	User *string `form:"user,omitempty" json:"user,omitempty"`
 }
 
+// RevokeClientTokensParams defines parameters for RevokeClientTokens.
+type RevokeClientTokensParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AddSecretParams defines parameters for AddSecret.
 type AddSecretParams struct {
 	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
@@ -3561,6 +3678,27 @@ type ExportConfigParams struct {
 
 	// Sections Only these lists, separated by commas: scopes, roles, clients, routes, webhooks.
 	Sections *string `form:"sections,omitempty" json:"sections,omitempty"`
+}
+
+// ApplyConfigParams defines parameters for ApplyConfig.
+type ApplyConfigParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DenialsParams defines parameters for Denials.
+type DenialsParams struct {
+	// ClientID Only requests of this client.
+	ClientID *string `form:"client_id,omitempty" json:"client_id,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // RotateKeyParams defines parameters for RotateKey.
@@ -3595,6 +3733,18 @@ type MailParamsState string
 
 // MailParamsTotal defines parameters for Mail.
 type MailParamsTotal string
+
+// TestMailParams defines parameters for TestMail.
+type TestMailParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RetryMailParams defines parameters for RetryMail.
+type RetryMailParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // OverviewParams defines parameters for Overview.
 type OverviewParams struct {
@@ -3884,6 +4034,42 @@ type RevokeUserAuthorizationsParams struct {
 	ClientID *string `form:"client_id,omitempty" json:"client_id,omitempty"`
 }
 
+// ImpersonateUserParams defines parameters for ImpersonateUser.
+type ImpersonateUserParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// LockUserParams defines parameters for LockUser.
+type LockUserParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreatePasswordLinkParams defines parameters for CreatePasswordLink.
+type CreatePasswordLinkParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RevokeUserTokensParams defines parameters for RevokeUserTokens.
+type RevokeUserTokensParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SendPasswordResetParams defines parameters for SendPasswordReset.
+type SendPasswordResetParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// SendVerificationParams defines parameters for SendVerification.
+type SendVerificationParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RevokeUserSessionsParams defines parameters for RevokeUserSessions.
 type RevokeUserSessionsParams struct {
 	// Grants Also ends what applications and devices hold in the name of the user.
@@ -3907,6 +4093,12 @@ type UserSessionsParams struct {
 
 // UserSessionsParamsTotal defines parameters for UserSessions.
 type UserSessionsParamsTotal string
+
+// UnlockUserParams defines parameters for UnlockUser.
+type UnlockUserParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // CreateWebhookParams defines parameters for CreateWebhook.
 type CreateWebhookParams struct {
@@ -3941,8 +4133,20 @@ type WebhookDeliveriesParams struct {
 // WebhookDeliveriesParamsState defines parameters for WebhookDeliveries.
 type WebhookDeliveriesParamsState string
 
+// ResendDeliveryParams defines parameters for ResendDelivery.
+type ResendDeliveryParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
 type RotateWebhookSecretParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TestWebhookParams defines parameters for TestWebhook.
+type TestWebhookParams struct {
 	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -4116,7 +4320,7 @@ type ClientInterface interface {
 	// Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
 	//
 	// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
-	CleanupAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CleanupAudit(ctx context.Context, params *CleanupAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportEvents Export the audit log
 	//
@@ -4185,7 +4389,7 @@ type ClientInterface interface {
 	// What it has done stays done.
 	//
 	// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
-	StopBulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StopBulkAction(ctx context.Context, id BulkID, params *StopBulkActionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Clients List clients
 	//
@@ -4228,12 +4432,21 @@ type ClientInterface interface {
 	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
 	DeleteClients(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportClients Write clients to a file, without their secrets
+	//
+	// As JSON, the last line is `{"end":true,"count":N}`; without it the file is not whole.
+	//
+	// Corresponds with GET /clients/export (the `ExportClients` operationId).
+	ExportClients(ctx context.Context, params *ExportClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ImportClientsWithBody Register the clients of another server
 	//
 	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
 	// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
 	// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
 	// `error` and `field`. The last line has `end` and the sums.
+	//
+	// Takes no `Idempotency-Key`: the answer is a stream, and clients that are here already are unchanged when a file is sent again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4283,7 +4496,7 @@ type ClientInterface interface {
 	// People and devices have to sign in again. The client, its secrets and people's consent stay.
 	//
 	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
-	RevokeClientTokens(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeClientTokens(ctx context.Context, id ClientRef, params *RevokeClientTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RemoveOldSecrets Remove all secrets but the newest
 	//
@@ -4327,7 +4540,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-	ApplyConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ApplyConfigWithBody(ctx context.Context, params *ApplyConfigParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApplyConfig Make the changes of a document, all or none
 	//
@@ -4336,7 +4549,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-	ApplyConfig(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ApplyConfig(ctx context.Context, params *ApplyConfigParams, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ConfigDrift Compare what is stored with the documents that were applied last
 	//
@@ -4347,6 +4560,8 @@ type ClientInterface interface {
 	//
 	// Needs the scope to read each list that the document has. Nothing is changed.
 	//
+	// Takes no `Idempotency-Key`: nothing is changed.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
@@ -4356,10 +4571,19 @@ type ClientInterface interface {
 	//
 	// Needs the scope to read each list that the document has. Nothing is changed.
 	//
+	// Takes no `Idempotency-Key`: nothing is changed.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
 	PlanConfig(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Denials List what the gateway has denied
+	//
+	// The newest come first. They are stored for a day, and 10,000 of them at most; beyond 50 a second some are left out.
+	//
+	// Corresponds with GET /denials (the `Denials` operationId).
+	Denials(ctx context.Context, params *DenialsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Examine Examine the installation
 	//
@@ -4415,7 +4639,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /mail/test (the `TestMail` operationId).
-	TestMailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	TestMailWithBody(ctx context.Context, params *TestMailParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestMail Send a message now
 	//
@@ -4424,12 +4648,12 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /mail/test (the `TestMail` operationId).
-	TestMail(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	TestMail(ctx context.Context, params *TestMailParams, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetryMail Queue a message again that was given up on
 	//
 	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
-	RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RetryMail(ctx context.Context, id string, params *RetryMailParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Overview What has happened on the server
 	//
@@ -4720,6 +4944,8 @@ type ClientInterface interface {
 	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
 	// than the caller has.
 	//
+	// Takes no `Idempotency-Key`: the answer is a stream, and users who are here already are unchanged when a file is sent again.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /users/import (the `ImportUsers` operationId).
@@ -4789,7 +5015,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-	ImpersonateUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ImpersonateUserWithBody(ctx context.Context, id UserRef, params *ImpersonateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImpersonateUser Act as a user for a while
 	//
@@ -4798,7 +5024,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-	ImpersonateUser(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ImpersonateUser(ctx context.Context, id UserRef, params *ImpersonateUserParams, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LockUserWithBody Keep a user from signing in until an administrator unlocks them
 	//
@@ -4807,7 +5033,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-	LockUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LockUserWithBody(ctx context.Context, id UserRef, params *LockUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LockUser Keep a user from signing in until an administrator unlocks them
 	//
@@ -4816,14 +5042,14 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-	LockUser(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LockUser(ctx context.Context, id UserRef, params *LockUserParams, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePasswordLink Make a one-time link to set a new password
 	//
 	// For servers that send no mail.
 	//
 	// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
-	CreatePasswordLink(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreatePasswordLink(ctx context.Context, id UserRef, params *CreatePasswordLinkParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PasswordStatus Say when the password of a user expires
 	//
@@ -4844,17 +5070,17 @@ type ClientInterface interface {
 	// Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
 	//
 	// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
-	RevokeUserTokens(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeUserTokens(ctx context.Context, id UserRef, params *RevokeUserTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendPasswordReset Mail a link to set a new password
 	//
 	// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
-	SendPasswordReset(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SendPasswordReset(ctx context.Context, id UserRef, params *SendPasswordResetParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendVerification Mail a link that proves the email address
 	//
 	// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
-	SendVerification(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SendVerification(ctx context.Context, id UserRef, params *SendVerificationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeUserSessions Sign a user out of all browsers
 	//
@@ -4869,7 +5095,7 @@ type ClientInterface interface {
 	// UnlockUser End the lock of an account
 	//
 	// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
-	UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UnlockUser(ctx context.Context, id UserRef, params *UnlockUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ValidatePasswordWithBody Say whether a password could be set
 	//
@@ -4952,7 +5178,7 @@ type ClientInterface interface {
 	// One more attempt is made within a few seconds, with the id that the message had.
 	//
 	// Corresponds with POST /webhooks/{id}/deliveries/{delivery}/resend (the `ResendDelivery` operationId).
-	ResendDelivery(ctx context.Context, id WebhookRef, delivery string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ResendDelivery(ctx context.Context, id WebhookRef, delivery string, params *ResendDeliveryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateWebhookSecretWithBody Make a new secret
 	//
@@ -4977,7 +5203,7 @@ type ClientInterface interface {
 	// Sends an event `webhook.tested` at once, also while the webhook is switched off, and answers what the target said.
 	//
 	// Corresponds with POST /webhooks/{id}/test (the `TestWebhook` operationId).
-	TestWebhook(ctx context.Context, id WebhookRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	TestWebhook(ctx context.Context, id WebhookRef, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // Events Search the audit log
@@ -5017,8 +5243,8 @@ func (c *RawClient) AuditCheckpoint(ctx context.Context, reqEditors ...RequestEd
 // Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
 //
 // Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
-func (c *RawClient) CleanupAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCleanupAuditRequest(c.Server)
+func (c *RawClient) CleanupAudit(ctx context.Context, params *CleanupAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCleanupAuditRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5196,8 +5422,8 @@ func (c *RawClient) BulkAction(ctx context.Context, id BulkID, reqEditors ...Req
 // What it has done stays done.
 //
 // Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
-func (c *RawClient) StopBulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStopBulkActionRequest(c.Server, id)
+func (c *RawClient) StopBulkAction(ctx context.Context, id BulkID, params *StopBulkActionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopBulkActionRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5299,12 +5525,31 @@ func (c *RawClient) DeleteClients(ctx context.Context, params *DeleteClientsPara
 	return c.Client.Do(req)
 }
 
+// ExportClients Write clients to a file, without their secrets
+//
+// As JSON, the last line is `{"end":true,"count":N}`; without it the file is not whole.
+//
+// Corresponds with GET /clients/export (the `ExportClients` operationId).
+func (c *RawClient) ExportClients(ctx context.Context, params *ExportClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportClientsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ImportClientsWithBody Register the clients of another server
 //
 // The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
 // its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
 // unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
 // `error` and `field`. The last line has `end` and the sums.
+//
+// Takes no `Idempotency-Key`: the answer is a stream, and clients that are here already are unchanged when a file is sent again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5424,8 +5669,8 @@ func (c *RawClient) RevokeClientGrant(ctx context.Context, id ClientRef, grantID
 // People and devices have to sign in again. The client, its secrets and people's consent stay.
 //
 // Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
-func (c *RawClient) RevokeClientTokens(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeClientTokensRequest(c.Server, id)
+func (c *RawClient) RevokeClientTokens(ctx context.Context, id ClientRef, params *RevokeClientTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeClientTokensRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5528,8 +5773,8 @@ func (c *RawClient) ExportConfig(ctx context.Context, params *ExportConfigParams
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-func (c *RawClient) ApplyConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewApplyConfigRequestWithBody(c.Server, contentType, body)
+func (c *RawClient) ApplyConfigWithBody(ctx context.Context, params *ApplyConfigParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyConfigRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5547,8 +5792,8 @@ func (c *RawClient) ApplyConfigWithBody(ctx context.Context, contentType string,
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-func (c *RawClient) ApplyConfig(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewApplyConfigRequest(c.Server, body)
+func (c *RawClient) ApplyConfig(ctx context.Context, params *ApplyConfigParams, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyConfigRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5578,6 +5823,8 @@ func (c *RawClient) ConfigDrift(ctx context.Context, reqEditors ...RequestEditor
 //
 // Needs the scope to read each list that the document has. Nothing is changed.
 //
+// Takes no `Idempotency-Key`: nothing is changed.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /config/plan (the `PlanConfig` operationId).
@@ -5597,11 +5844,30 @@ func (c *RawClient) PlanConfigWithBody(ctx context.Context, contentType string, 
 //
 // Needs the scope to read each list that the document has. Nothing is changed.
 //
+// Takes no `Idempotency-Key`: nothing is changed.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /config/plan (the `PlanConfig` operationId).
 func (c *RawClient) PlanConfig(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPlanConfigRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Denials List what the gateway has denied
+//
+// The newest come first. They are stored for a day, and 10,000 of them at most; beyond 50 a second some are left out.
+//
+// Corresponds with GET /denials (the `Denials` operationId).
+func (c *RawClient) Denials(ctx context.Context, params *DenialsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDenialsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5736,8 +6002,8 @@ func (c *RawClient) Mail(ctx context.Context, params *MailParams, reqEditors ...
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /mail/test (the `TestMail` operationId).
-func (c *RawClient) TestMailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTestMailRequestWithBody(c.Server, contentType, body)
+func (c *RawClient) TestMailWithBody(ctx context.Context, params *TestMailParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestMailRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5755,8 +6021,8 @@ func (c *RawClient) TestMailWithBody(ctx context.Context, contentType string, bo
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /mail/test (the `TestMail` operationId).
-func (c *RawClient) TestMail(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTestMailRequest(c.Server, body)
+func (c *RawClient) TestMail(ctx context.Context, params *TestMailParams, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestMailRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5770,8 +6036,8 @@ func (c *RawClient) TestMail(ctx context.Context, body TestMailJSONRequestBody, 
 // RetryMail Queue a message again that was given up on
 //
 // Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
-func (c *RawClient) RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRetryMailRequest(c.Server, id)
+func (c *RawClient) RetryMail(ctx context.Context, id string, params *RetryMailParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryMailRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6491,6 +6757,8 @@ func (c *RawClient) ExportUsers(ctx context.Context, params *ExportUsersParams, 
 // import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
 // than the caller has.
 //
+// Takes no `Idempotency-Key`: the answer is a stream, and users who are here already are unchanged when a file is sent again.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /users/import (the `ImportUsers` operationId).
@@ -6660,8 +6928,8 @@ func (c *RawClient) RemoveFactor(ctx context.Context, id UserRef, factorID strin
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-func (c *RawClient) ImpersonateUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewImpersonateUserRequestWithBody(c.Server, id, contentType, body)
+func (c *RawClient) ImpersonateUserWithBody(ctx context.Context, id UserRef, params *ImpersonateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImpersonateUserRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6679,8 +6947,8 @@ func (c *RawClient) ImpersonateUserWithBody(ctx context.Context, id UserRef, con
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-func (c *RawClient) ImpersonateUser(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewImpersonateUserRequest(c.Server, id, body)
+func (c *RawClient) ImpersonateUser(ctx context.Context, id UserRef, params *ImpersonateUserParams, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImpersonateUserRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6698,8 +6966,8 @@ func (c *RawClient) ImpersonateUser(ctx context.Context, id UserRef, body Impers
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-func (c *RawClient) LockUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLockUserRequestWithBody(c.Server, id, contentType, body)
+func (c *RawClient) LockUserWithBody(ctx context.Context, id UserRef, params *LockUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLockUserRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6717,8 +6985,8 @@ func (c *RawClient) LockUserWithBody(ctx context.Context, id UserRef, contentTyp
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-func (c *RawClient) LockUser(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLockUserRequest(c.Server, id, body)
+func (c *RawClient) LockUser(ctx context.Context, id UserRef, params *LockUserParams, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLockUserRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6734,8 +7002,8 @@ func (c *RawClient) LockUser(ctx context.Context, id UserRef, body LockUserJSONR
 // For servers that send no mail.
 //
 // Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
-func (c *RawClient) CreatePasswordLink(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreatePasswordLinkRequest(c.Server, id)
+func (c *RawClient) CreatePasswordLink(ctx context.Context, id UserRef, params *CreatePasswordLinkParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePasswordLinkRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6785,8 +7053,8 @@ func (c *RawClient) StopRecovery(ctx context.Context, id UserRef, reqEditors ...
 // Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
 //
 // Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
-func (c *RawClient) RevokeUserTokens(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeUserTokensRequest(c.Server, id)
+func (c *RawClient) RevokeUserTokens(ctx context.Context, id UserRef, params *RevokeUserTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeUserTokensRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6800,8 +7068,8 @@ func (c *RawClient) RevokeUserTokens(ctx context.Context, id UserRef, reqEditors
 // SendPasswordReset Mail a link to set a new password
 //
 // Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
-func (c *RawClient) SendPasswordReset(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSendPasswordResetRequest(c.Server, id)
+func (c *RawClient) SendPasswordReset(ctx context.Context, id UserRef, params *SendPasswordResetParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendPasswordResetRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6815,8 +7083,8 @@ func (c *RawClient) SendPasswordReset(ctx context.Context, id UserRef, reqEditor
 // SendVerification Mail a link that proves the email address
 //
 // Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
-func (c *RawClient) SendVerification(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSendVerificationRequest(c.Server, id)
+func (c *RawClient) SendVerification(ctx context.Context, id UserRef, params *SendVerificationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendVerificationRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6860,8 +7128,8 @@ func (c *RawClient) UserSessions(ctx context.Context, id UserRef, params *UserSe
 // UnlockUser End the lock of an account
 //
 // Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
-func (c *RawClient) UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUnlockUserRequest(c.Server, id)
+func (c *RawClient) UnlockUser(ctx context.Context, id UserRef, params *UnlockUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnlockUserRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7053,8 +7321,8 @@ func (c *RawClient) WebhookDeliveries(ctx context.Context, id WebhookRef, params
 // One more attempt is made within a few seconds, with the id that the message had.
 //
 // Corresponds with POST /webhooks/{id}/deliveries/{delivery}/resend (the `ResendDelivery` operationId).
-func (c *RawClient) ResendDelivery(ctx context.Context, id WebhookRef, delivery string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewResendDeliveryRequest(c.Server, id, delivery)
+func (c *RawClient) ResendDelivery(ctx context.Context, id WebhookRef, delivery string, params *ResendDeliveryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResendDeliveryRequest(c.Server, id, delivery, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7108,8 +7376,8 @@ func (c *RawClient) RotateWebhookSecret(ctx context.Context, id WebhookRef, para
 // Sends an event `webhook.tested` at once, also while the webhook is switched off, and answers what the target said.
 //
 // Corresponds with POST /webhooks/{id}/test (the `TestWebhook` operationId).
-func (c *RawClient) TestWebhook(ctx context.Context, id WebhookRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewTestWebhookRequest(c.Server, id)
+func (c *RawClient) TestWebhook(ctx context.Context, id WebhookRef, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestWebhookRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7235,6 +7503,18 @@ func NewEventsRequest(server string, params *EventsParams) (*http.Request, error
 		if params.Reason != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Failed != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "failed", *params.Failed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -7394,7 +7674,7 @@ func NewAuditCheckpointRequest(server string) (*http.Request, error) {
 }
 
 // NewCleanupAuditRequest constructs an http.Request for the CleanupAudit method
-func NewCleanupAuditRequest(server string) (*http.Request, error) {
+func NewCleanupAuditRequest(server string, params *CleanupAuditParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7415,6 +7695,21 @@ func NewCleanupAuditRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -7547,6 +7842,18 @@ func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Re
 		if params.Reason != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Failed != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "failed", *params.Failed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -8015,7 +8322,7 @@ func NewBulkActionRequest(server string, id BulkID) (*http.Request, error) {
 }
 
 // NewStopBulkActionRequest constructs an http.Request for the StopBulkAction method
-func NewStopBulkActionRequest(server string, id BulkID) (*http.Request, error) {
+func NewStopBulkActionRequest(server string, id BulkID, params *StopBulkActionParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8043,6 +8350,21 @@ func NewStopBulkActionRequest(server string, id BulkID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -8291,6 +8613,96 @@ func NewDeleteClientsRequestWithBody(server string, params *DeleteClientsParams,
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewExportClientsRequest constructs an http.Request for the ExportClients method
+func NewExportClientsRequest(server string, params *ExportClientsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SecretExpiresBefore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "secret_expires_before", *params.SecretExpiresBefore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -8608,7 +9020,7 @@ func NewRevokeClientGrantRequest(server string, id ClientRef, grantID string) (*
 }
 
 // NewRevokeClientTokensRequest constructs an http.Request for the RevokeClientTokens method
-func NewRevokeClientTokensRequest(server string, id ClientRef) (*http.Request, error) {
+func NewRevokeClientTokensRequest(server string, id ClientRef, params *RevokeClientTokensParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8636,6 +9048,21 @@ func NewRevokeClientTokensRequest(server string, id ClientRef) (*http.Request, e
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -8872,18 +9299,18 @@ func NewExportConfigRequest(server string, params *ExportConfigParams) (*http.Re
 }
 
 // NewApplyConfigRequest calls the generic ApplyConfig builder with application/json body
-func NewApplyConfigRequest(server string, body ApplyConfigJSONRequestBody) (*http.Request, error) {
+func NewApplyConfigRequest(server string, params *ApplyConfigParams, body ApplyConfigJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewApplyConfigRequestWithBody(server, "application/json", bodyReader)
+	return NewApplyConfigRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewApplyConfigRequestWithBody constructs an http.Request for the ApplyConfig method, with any body, and a specified content type
-func NewApplyConfigRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewApplyConfigRequestWithBody(server string, params *ApplyConfigParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -8907,6 +9334,21 @@ func NewApplyConfigRequestWithBody(server string, contentType string, body io.Re
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -8974,6 +9416,96 @@ func NewPlanConfigRequestWithBody(server string, contentType string, body io.Rea
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDenialsRequest constructs an http.Request for the Denials method
+func NewDenialsRequest(server string, params *DenialsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/denials")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ClientID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "client_id", *params.ClientID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -9270,18 +9802,18 @@ func NewMailRequest(server string, params *MailParams) (*http.Request, error) {
 }
 
 // NewTestMailRequest calls the generic TestMail builder with application/json body
-func NewTestMailRequest(server string, body TestMailJSONRequestBody) (*http.Request, error) {
+func NewTestMailRequest(server string, params *TestMailParams, body TestMailJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewTestMailRequestWithBody(server, "application/json", bodyReader)
+	return NewTestMailRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewTestMailRequestWithBody constructs an http.Request for the TestMail method, with any body, and a specified content type
-func NewTestMailRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewTestMailRequestWithBody(server string, params *TestMailParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -9306,11 +9838,26 @@ func NewTestMailRequestWithBody(server string, contentType string, body io.Reade
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewRetryMailRequest constructs an http.Request for the RetryMail method
-func NewRetryMailRequest(server string, id string) (*http.Request, error) {
+func NewRetryMailRequest(server string, id string, params *RetryMailParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9338,6 +9885,21 @@ func NewRetryMailRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -11680,18 +12242,18 @@ func NewRemoveFactorRequest(server string, id UserRef, factorID string) (*http.R
 }
 
 // NewImpersonateUserRequest calls the generic ImpersonateUser builder with application/json body
-func NewImpersonateUserRequest(server string, id UserRef, body ImpersonateUserJSONRequestBody) (*http.Request, error) {
+func NewImpersonateUserRequest(server string, id UserRef, params *ImpersonateUserParams, body ImpersonateUserJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewImpersonateUserRequestWithBody(server, id, "application/json", bodyReader)
+	return NewImpersonateUserRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewImpersonateUserRequestWithBody constructs an http.Request for the ImpersonateUser method, with any body, and a specified content type
-func NewImpersonateUserRequestWithBody(server string, id UserRef, contentType string, body io.Reader) (*http.Request, error) {
+func NewImpersonateUserRequestWithBody(server string, id UserRef, params *ImpersonateUserParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11723,22 +12285,37 @@ func NewImpersonateUserRequestWithBody(server string, id UserRef, contentType st
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewLockUserRequest calls the generic LockUser builder with application/json body
-func NewLockUserRequest(server string, id UserRef, body LockUserJSONRequestBody) (*http.Request, error) {
+func NewLockUserRequest(server string, id UserRef, params *LockUserParams, body LockUserJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewLockUserRequestWithBody(server, id, "application/json", bodyReader)
+	return NewLockUserRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewLockUserRequestWithBody constructs an http.Request for the LockUser method, with any body, and a specified content type
-func NewLockUserRequestWithBody(server string, id UserRef, contentType string, body io.Reader) (*http.Request, error) {
+func NewLockUserRequestWithBody(server string, id UserRef, params *LockUserParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11770,11 +12347,26 @@ func NewLockUserRequestWithBody(server string, id UserRef, contentType string, b
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewCreatePasswordLinkRequest constructs an http.Request for the CreatePasswordLink method
-func NewCreatePasswordLinkRequest(server string, id UserRef) (*http.Request, error) {
+func NewCreatePasswordLinkRequest(server string, id UserRef, params *CreatePasswordLinkParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11802,6 +12394,21 @@ func NewCreatePasswordLinkRequest(server string, id UserRef) (*http.Request, err
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -11876,7 +12483,7 @@ func NewStopRecoveryRequest(server string, id UserRef) (*http.Request, error) {
 }
 
 // NewRevokeUserTokensRequest constructs an http.Request for the RevokeUserTokens method
-func NewRevokeUserTokensRequest(server string, id UserRef) (*http.Request, error) {
+func NewRevokeUserTokensRequest(server string, id UserRef, params *RevokeUserTokensParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11906,11 +12513,26 @@ func NewRevokeUserTokensRequest(server string, id UserRef) (*http.Request, error
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewSendPasswordResetRequest constructs an http.Request for the SendPasswordReset method
-func NewSendPasswordResetRequest(server string, id UserRef) (*http.Request, error) {
+func NewSendPasswordResetRequest(server string, id UserRef, params *SendPasswordResetParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11940,11 +12562,26 @@ func NewSendPasswordResetRequest(server string, id UserRef) (*http.Request, erro
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewSendVerificationRequest constructs an http.Request for the SendVerification method
-func NewSendVerificationRequest(server string, id UserRef) (*http.Request, error) {
+func NewSendVerificationRequest(server string, id UserRef, params *SendVerificationParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11972,6 +12609,21 @@ func NewSendVerificationRequest(server string, id UserRef) (*http.Request, error
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12136,7 +12788,7 @@ func NewUserSessionsRequest(server string, id UserRef, params *UserSessionsParam
 }
 
 // NewUnlockUserRequest constructs an http.Request for the UnlockUser method
-func NewUnlockUserRequest(server string, id UserRef) (*http.Request, error) {
+func NewUnlockUserRequest(server string, id UserRef, params *UnlockUserParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12164,6 +12816,21 @@ func NewUnlockUserRequest(server string, id UserRef) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12522,7 +13189,7 @@ func NewWebhookDeliveriesRequest(server string, id WebhookRef, params *WebhookDe
 }
 
 // NewResendDeliveryRequest constructs an http.Request for the ResendDelivery method
-func NewResendDeliveryRequest(server string, id WebhookRef, delivery string) (*http.Request, error) {
+func NewResendDeliveryRequest(server string, id WebhookRef, delivery string, params *ResendDeliveryParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12557,6 +13224,21 @@ func NewResendDeliveryRequest(server string, id WebhookRef, delivery string) (*h
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12625,7 +13307,7 @@ func NewRotateWebhookSecretRequestWithBody(server string, id WebhookRef, params 
 }
 
 // NewTestWebhookRequest constructs an http.Request for the TestWebhook method
-func NewTestWebhookRequest(server string, id WebhookRef) (*http.Request, error) {
+func NewTestWebhookRequest(server string, id WebhookRef, params *TestWebhookParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -12653,6 +13335,21 @@ func NewTestWebhookRequest(server string, id WebhookRef) (*http.Request, error) 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12725,7 +13422,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
-	CleanupAuditWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error)
+	CleanupAuditWithResponse(ctx context.Context, params *CleanupAuditParams, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error)
 
 	// ExportEventsWithResponse Export the audit log
 	//
@@ -12816,7 +13513,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
-	StopBulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error)
+	StopBulkActionWithResponse(ctx context.Context, id BulkID, params *StopBulkActionParams, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error)
 
 	// ClientsWithResponse List clients
 	//
@@ -12861,12 +13558,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
 	DeleteClientsWithResponse(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteClientsResponse, error)
 
+	// ExportClientsWithResponse Write clients to a file, without their secrets
+	//
+	// As JSON, the last line is `{"end":true,"count":N}`; without it the file is not whole.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clients/export (the `ExportClients` operationId).
+	ExportClientsWithResponse(ctx context.Context, params *ExportClientsParams, reqEditors ...RequestEditorFn) (*ExportClientsResponse, error)
+
 	// ImportClientsWithBodyWithResponse Register the clients of another server
 	//
 	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
 	// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
 	// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
 	// `error` and `field`. The last line has `end` and the sums.
+	//
+	// Takes no `Idempotency-Key`: the answer is a stream, and clients that are here already are unchanged when a file is sent again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12926,7 +13634,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
-	RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error)
+	RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, params *RevokeClientTokensParams, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error)
 
 	// RemoveOldSecretsWithResponse Remove all secrets but the newest
 	//
@@ -12976,7 +13684,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-	ApplyConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
+	ApplyConfigWithBodyWithResponse(ctx context.Context, params *ApplyConfigParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
 
 	// ApplyConfigWithResponse Make the changes of a document, all or none
 	//
@@ -12985,7 +13693,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-	ApplyConfigWithResponse(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
+	ApplyConfigWithResponse(ctx context.Context, params *ApplyConfigParams, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
 
 	// ConfigDriftWithResponse Compare what is stored with the documents that were applied last
 	//
@@ -12998,6 +13706,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Needs the scope to read each list that the document has. Nothing is changed.
 	//
+	// Takes no `Idempotency-Key`: nothing is changed.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
@@ -13007,10 +13717,21 @@ type ClientWithResponsesInterface interface {
 	//
 	// Needs the scope to read each list that the document has. Nothing is changed.
 	//
+	// Takes no `Idempotency-Key`: nothing is changed.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
 	PlanConfigWithResponse(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanConfigResponse, error)
+
+	// DenialsWithResponse List what the gateway has denied
+	//
+	// The newest come first. They are stored for a day, and 10,000 of them at most; beyond 50 a second some are left out.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /denials (the `Denials` operationId).
+	DenialsWithResponse(ctx context.Context, params *DenialsParams, reqEditors ...RequestEditorFn) (*DenialsResponse, error)
 
 	// ExamineWithResponse Examine the installation
 	//
@@ -13076,7 +13797,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /mail/test (the `TestMail` operationId).
-	TestMailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
+	TestMailWithBodyWithResponse(ctx context.Context, params *TestMailParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
 
 	// TestMailWithResponse Send a message now
 	//
@@ -13085,14 +13806,14 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /mail/test (the `TestMail` operationId).
-	TestMailWithResponse(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
+	TestMailWithResponse(ctx context.Context, params *TestMailParams, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
 
 	// RetryMailWithResponse Queue a message again that was given up on
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
-	RetryMailWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RetryMailResponse, error)
+	RetryMailWithResponse(ctx context.Context, id string, params *RetryMailParams, reqEditors ...RequestEditorFn) (*RetryMailResponse, error)
 
 	// OverviewWithResponse What has happened on the server
 	//
@@ -13423,6 +14144,8 @@ type ClientWithResponsesInterface interface {
 	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
 	// than the caller has.
 	//
+	// Takes no `Idempotency-Key`: the answer is a stream, and users who are here already are unchanged when a file is sent again.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/import (the `ImportUsers` operationId).
@@ -13506,7 +14229,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-	ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
+	ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, params *ImpersonateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
 
 	// ImpersonateUserWithResponse Act as a user for a while
 	//
@@ -13515,7 +14238,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-	ImpersonateUserWithResponse(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
+	ImpersonateUserWithResponse(ctx context.Context, id UserRef, params *ImpersonateUserParams, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
 
 	// LockUserWithBodyWithResponse Keep a user from signing in until an administrator unlocks them
 	//
@@ -13524,7 +14247,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-	LockUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
+	LockUserWithBodyWithResponse(ctx context.Context, id UserRef, params *LockUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
 
 	// LockUserWithResponse Keep a user from signing in until an administrator unlocks them
 	//
@@ -13533,7 +14256,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-	LockUserWithResponse(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
+	LockUserWithResponse(ctx context.Context, id UserRef, params *LockUserParams, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
 
 	// CreatePasswordLinkWithResponse Make a one-time link to set a new password
 	//
@@ -13542,7 +14265,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
-	CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error)
+	CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, params *CreatePasswordLinkParams, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error)
 
 	// PasswordStatusWithResponse Say when the password of a user expires
 	//
@@ -13569,21 +14292,21 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
-	RevokeUserTokensWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error)
+	RevokeUserTokensWithResponse(ctx context.Context, id UserRef, params *RevokeUserTokensParams, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error)
 
 	// SendPasswordResetWithResponse Mail a link to set a new password
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
-	SendPasswordResetWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error)
+	SendPasswordResetWithResponse(ctx context.Context, id UserRef, params *SendPasswordResetParams, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error)
 
 	// SendVerificationWithResponse Mail a link that proves the email address
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
-	SendVerificationWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error)
+	SendVerificationWithResponse(ctx context.Context, id UserRef, params *SendVerificationParams, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error)
 
 	// RevokeUserSessionsWithResponse Sign a user out of all browsers
 	//
@@ -13604,7 +14327,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
-	UnlockUserWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error)
+	UnlockUserWithResponse(ctx context.Context, id UserRef, params *UnlockUserParams, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error)
 
 	// ValidatePasswordWithBodyWithResponse Say whether a password could be set
 	//
@@ -13697,7 +14420,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhooks/{id}/deliveries/{delivery}/resend (the `ResendDelivery` operationId).
-	ResendDeliveryWithResponse(ctx context.Context, id WebhookRef, delivery string, reqEditors ...RequestEditorFn) (*ResendDeliveryResponse, error)
+	ResendDeliveryWithResponse(ctx context.Context, id WebhookRef, delivery string, params *ResendDeliveryParams, reqEditors ...RequestEditorFn) (*ResendDeliveryResponse, error)
 
 	// RotateWebhookSecretWithBodyWithResponse Make a new secret
 	//
@@ -13724,7 +14447,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhooks/{id}/test (the `TestWebhook` operationId).
-	TestWebhookWithResponse(ctx context.Context, id WebhookRef, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error)
+	TestWebhookWithResponse(ctx context.Context, id WebhookRef, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error)
 }
 
 type EventsResponse struct {
@@ -14537,6 +15260,47 @@ func (r DeleteClientsResponse) ContentType() string {
 	return ""
 }
 
+type ExportClientsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportClientsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportClientsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportClientsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportClientsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportClientsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ImportClientsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15189,6 +15953,54 @@ func (r PlanConfigResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PlanConfigResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DenialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DenialList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DenialsResponse) GetJSON200() *DenialList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DenialsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DenialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DenialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DenialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DenialsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18582,8 +19394,8 @@ func (c *ClientWithResponses) AuditCheckpointWithResponse(ctx context.Context, r
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
-func (c *ClientWithResponses) CleanupAuditWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error) {
-	rsp, err := c.CleanupAudit(ctx, reqEditors...)
+func (c *ClientWithResponses) CleanupAuditWithResponse(ctx context.Context, params *CleanupAuditParams, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error) {
+	rsp, err := c.CleanupAudit(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18739,8 +19551,8 @@ func (c *ClientWithResponses) BulkActionWithResponse(ctx context.Context, id Bul
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
-func (c *ClientWithResponses) StopBulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error) {
-	rsp, err := c.StopBulkAction(ctx, id, reqEditors...)
+func (c *ClientWithResponses) StopBulkActionWithResponse(ctx context.Context, id BulkID, params *StopBulkActionParams, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error) {
+	rsp, err := c.StopBulkAction(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18820,12 +19632,29 @@ func (c *ClientWithResponses) DeleteClientsWithResponse(ctx context.Context, par
 	return ParseDeleteClientsResponse(rsp)
 }
 
+// ExportClientsWithResponse Write clients to a file, without their secrets
+//
+// As JSON, the last line is `{"end":true,"count":N}`; without it the file is not whole.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clients/export (the `ExportClients` operationId).
+func (c *ClientWithResponses) ExportClientsWithResponse(ctx context.Context, params *ExportClientsParams, reqEditors ...RequestEditorFn) (*ExportClientsResponse, error) {
+	rsp, err := c.ExportClients(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportClientsResponse(rsp)
+}
+
 // ImportClientsWithBodyWithResponse Register the clients of another server
 //
 // The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
 // its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
 // unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
 // `error` and `field`. The last line has `end` and the sums.
+//
+// Takes no `Idempotency-Key`: the answer is a stream, and clients that are here already are unchanged when a file is sent again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18927,8 +19756,8 @@ func (c *ClientWithResponses) RevokeClientGrantWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
-func (c *ClientWithResponses) RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error) {
-	rsp, err := c.RevokeClientTokens(ctx, id, reqEditors...)
+func (c *ClientWithResponses) RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, params *RevokeClientTokensParams, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error) {
+	rsp, err := c.RevokeClientTokens(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19013,8 +19842,8 @@ func (c *ClientWithResponses) ExportConfigWithResponse(ctx context.Context, para
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-func (c *ClientWithResponses) ApplyConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
-	rsp, err := c.ApplyConfigWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ApplyConfigWithBodyWithResponse(ctx context.Context, params *ApplyConfigParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
+	rsp, err := c.ApplyConfigWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19028,8 +19857,8 @@ func (c *ClientWithResponses) ApplyConfigWithBodyWithResponse(ctx context.Contex
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /config/apply (the `ApplyConfig` operationId).
-func (c *ClientWithResponses) ApplyConfigWithResponse(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
-	rsp, err := c.ApplyConfig(ctx, body, reqEditors...)
+func (c *ClientWithResponses) ApplyConfigWithResponse(ctx context.Context, params *ApplyConfigParams, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
+	rsp, err := c.ApplyConfig(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19053,6 +19882,8 @@ func (c *ClientWithResponses) ConfigDriftWithResponse(ctx context.Context, reqEd
 //
 // Needs the scope to read each list that the document has. Nothing is changed.
 //
+// Takes no `Idempotency-Key`: nothing is changed.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /config/plan (the `PlanConfig` operationId).
@@ -19068,6 +19899,8 @@ func (c *ClientWithResponses) PlanConfigWithBodyWithResponse(ctx context.Context
 //
 // Needs the scope to read each list that the document has. Nothing is changed.
 //
+// Takes no `Idempotency-Key`: nothing is changed.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /config/plan (the `PlanConfig` operationId).
@@ -19077,6 +19910,21 @@ func (c *ClientWithResponses) PlanConfigWithResponse(ctx context.Context, body P
 		return nil, err
 	}
 	return ParsePlanConfigResponse(rsp)
+}
+
+// DenialsWithResponse List what the gateway has denied
+//
+// The newest come first. They are stored for a day, and 10,000 of them at most; beyond 50 a second some are left out.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /denials (the `Denials` operationId).
+func (c *ClientWithResponses) DenialsWithResponse(ctx context.Context, params *DenialsParams, reqEditors ...RequestEditorFn) (*DenialsResponse, error) {
+	rsp, err := c.Denials(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDenialsResponse(rsp)
 }
 
 // ExamineWithResponse Examine the installation
@@ -19185,8 +20033,8 @@ func (c *ClientWithResponses) MailWithResponse(ctx context.Context, params *Mail
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /mail/test (the `TestMail` operationId).
-func (c *ClientWithResponses) TestMailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
-	rsp, err := c.TestMailWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) TestMailWithBodyWithResponse(ctx context.Context, params *TestMailParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
+	rsp, err := c.TestMailWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19200,8 +20048,8 @@ func (c *ClientWithResponses) TestMailWithBodyWithResponse(ctx context.Context, 
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /mail/test (the `TestMail` operationId).
-func (c *ClientWithResponses) TestMailWithResponse(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
-	rsp, err := c.TestMail(ctx, body, reqEditors...)
+func (c *ClientWithResponses) TestMailWithResponse(ctx context.Context, params *TestMailParams, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
+	rsp, err := c.TestMail(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19213,8 +20061,8 @@ func (c *ClientWithResponses) TestMailWithResponse(ctx context.Context, body Tes
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
-func (c *ClientWithResponses) RetryMailWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RetryMailResponse, error) {
-	rsp, err := c.RetryMail(ctx, id, reqEditors...)
+func (c *ClientWithResponses) RetryMailWithResponse(ctx context.Context, id string, params *RetryMailParams, reqEditors ...RequestEditorFn) (*RetryMailResponse, error) {
+	rsp, err := c.RetryMail(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19802,6 +20650,8 @@ func (c *ClientWithResponses) ExportUsersWithResponse(ctx context.Context, param
 // import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
 // than the caller has.
 //
+// Takes no `Idempotency-Key`: the answer is a stream, and users who are here already are unchanged when a file is sent again.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/import (the `ImportUsers` operationId).
@@ -19945,8 +20795,8 @@ func (c *ClientWithResponses) RemoveFactorWithResponse(ctx context.Context, id U
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-func (c *ClientWithResponses) ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
-	rsp, err := c.ImpersonateUserWithBody(ctx, id, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, params *ImpersonateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
+	rsp, err := c.ImpersonateUserWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19960,8 +20810,8 @@ func (c *ClientWithResponses) ImpersonateUserWithBodyWithResponse(ctx context.Co
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
-func (c *ClientWithResponses) ImpersonateUserWithResponse(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
-	rsp, err := c.ImpersonateUser(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) ImpersonateUserWithResponse(ctx context.Context, id UserRef, params *ImpersonateUserParams, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
+	rsp, err := c.ImpersonateUser(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19975,8 +20825,8 @@ func (c *ClientWithResponses) ImpersonateUserWithResponse(ctx context.Context, i
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-func (c *ClientWithResponses) LockUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
-	rsp, err := c.LockUserWithBody(ctx, id, contentType, body, reqEditors...)
+func (c *ClientWithResponses) LockUserWithBodyWithResponse(ctx context.Context, id UserRef, params *LockUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
+	rsp, err := c.LockUserWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -19990,8 +20840,8 @@ func (c *ClientWithResponses) LockUserWithBodyWithResponse(ctx context.Context, 
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
-func (c *ClientWithResponses) LockUserWithResponse(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
-	rsp, err := c.LockUser(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) LockUserWithResponse(ctx context.Context, id UserRef, params *LockUserParams, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
+	rsp, err := c.LockUser(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20005,8 +20855,8 @@ func (c *ClientWithResponses) LockUserWithResponse(ctx context.Context, id UserR
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
-func (c *ClientWithResponses) CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error) {
-	rsp, err := c.CreatePasswordLink(ctx, id, reqEditors...)
+func (c *ClientWithResponses) CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, params *CreatePasswordLinkParams, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error) {
+	rsp, err := c.CreatePasswordLink(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20050,8 +20900,8 @@ func (c *ClientWithResponses) StopRecoveryWithResponse(ctx context.Context, id U
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
-func (c *ClientWithResponses) RevokeUserTokensWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error) {
-	rsp, err := c.RevokeUserTokens(ctx, id, reqEditors...)
+func (c *ClientWithResponses) RevokeUserTokensWithResponse(ctx context.Context, id UserRef, params *RevokeUserTokensParams, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error) {
+	rsp, err := c.RevokeUserTokens(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20063,8 +20913,8 @@ func (c *ClientWithResponses) RevokeUserTokensWithResponse(ctx context.Context, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
-func (c *ClientWithResponses) SendPasswordResetWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error) {
-	rsp, err := c.SendPasswordReset(ctx, id, reqEditors...)
+func (c *ClientWithResponses) SendPasswordResetWithResponse(ctx context.Context, id UserRef, params *SendPasswordResetParams, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error) {
+	rsp, err := c.SendPasswordReset(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20076,8 +20926,8 @@ func (c *ClientWithResponses) SendPasswordResetWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
-func (c *ClientWithResponses) SendVerificationWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error) {
-	rsp, err := c.SendVerification(ctx, id, reqEditors...)
+func (c *ClientWithResponses) SendVerificationWithResponse(ctx context.Context, id UserRef, params *SendVerificationParams, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error) {
+	rsp, err := c.SendVerification(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20115,8 +20965,8 @@ func (c *ClientWithResponses) UserSessionsWithResponse(ctx context.Context, id U
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
-func (c *ClientWithResponses) UnlockUserWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error) {
-	rsp, err := c.UnlockUser(ctx, id, reqEditors...)
+func (c *ClientWithResponses) UnlockUserWithResponse(ctx context.Context, id UserRef, params *UnlockUserParams, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error) {
+	rsp, err := c.UnlockUser(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20274,8 +21124,8 @@ func (c *ClientWithResponses) WebhookDeliveriesWithResponse(ctx context.Context,
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhooks/{id}/deliveries/{delivery}/resend (the `ResendDelivery` operationId).
-func (c *ClientWithResponses) ResendDeliveryWithResponse(ctx context.Context, id WebhookRef, delivery string, reqEditors ...RequestEditorFn) (*ResendDeliveryResponse, error) {
-	rsp, err := c.ResendDelivery(ctx, id, delivery, reqEditors...)
+func (c *ClientWithResponses) ResendDeliveryWithResponse(ctx context.Context, id WebhookRef, delivery string, params *ResendDeliveryParams, reqEditors ...RequestEditorFn) (*ResendDeliveryResponse, error) {
+	rsp, err := c.ResendDelivery(ctx, id, delivery, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20319,8 +21169,8 @@ func (c *ClientWithResponses) RotateWebhookSecretWithResponse(ctx context.Contex
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhooks/{id}/test (the `TestWebhook` operationId).
-func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, id WebhookRef, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error) {
-	rsp, err := c.TestWebhook(ctx, id, reqEditors...)
+func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, id WebhookRef, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error) {
+	rsp, err := c.TestWebhook(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20894,6 +21744,32 @@ func ParseDeleteClientsResponse(rsp *http.Response) (*DeleteClientsResponse, err
 	return response, nil
 }
 
+// ParseExportClientsResponse parses an HTTP response from a ExportClientsWithResponse call
+func ParseExportClientsResponse(rsp *http.Response) (*ExportClientsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportClientsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseImportClientsResponse parses an HTTP response from a ImportClientsWithResponse call
 func ParseImportClientsResponse(rsp *http.Response) (*ImportClientsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21346,6 +22222,39 @@ func ParsePlanConfigResponse(rsp *http.Response) (*PlanConfigResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ConfigPlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDenialsResponse parses an HTTP response from a DenialsWithResponse call
+func ParseDenialsResponse(rsp *http.Response) (*DenialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DenialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DenialList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -64,6 +64,8 @@ type Parts struct {
 
 	WebhookKeys *webhook.Keys
 	Webhooks    WebhookSender
+
+	SignIns SignInTester // nil: without a server, nobody can sign in
 }
 
 // Operations are the operations of administrators.

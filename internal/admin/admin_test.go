@@ -260,6 +260,18 @@ func operations() map[string]call {
 		"Keys": {admin.ScopeKeysRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Keys(ctx, a))
 		}},
+		"ExportClients": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ExportClients(ctx, a, admin.ClientExport{Format: admin.FormatJSON}, io.Discard))
+		}},
+		"BeginSignInTest": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.BeginSignInTest(ctx, a, "x", ""))
+		}},
+		"EndSignInTest": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.EndSignInTest(ctx, a, admin.SignInResponse{}))
+		}},
+		"Denials": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Denials(ctx, a, admin.DenialQuery{}))
+		}},
 		"RetirableKey": {admin.ScopeKeysRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RetirableKey(ctx, a, "x"))
 		}},
@@ -400,7 +412,7 @@ func scopes() []admin.Scope { return admin.AllScopes()[1:] }
 func notOperations() []string {
 	return []string{
 		"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient",
-		"Administers", "BeginIdempotent", "RunBulkActions", "MakeDueBackup",
+		"Administers", "BeginIdempotent", "RunBulkActions", "MakeDueBackup", "KeyTokensUntil",
 	}
 }
 

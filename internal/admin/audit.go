@@ -228,6 +228,9 @@ func (q *AuditQuery) describe() map[string]string {
 			out[name] = value
 		}
 	}
+	if q.Failures {
+		out["failed"] = "true"
+	}
 	if !q.Since.IsZero() {
 		out["from"] = q.Since.UTC().Format(time.RFC3339)
 	}
@@ -332,6 +335,26 @@ func (o *Operations) resolveUser(ctx context.Context, ref *string) error {
 	}
 	*ref = string(u.ID)
 	return nil
+}
+
+// DenialQuery selects denials of the gateway.
+type DenialQuery struct {
+	Client string // that called; "" for all
+	Page   Page   `json:"-"`
+}
+
+// Denials returns a page of what the gateway has denied in the last day, newest first.
+func (o *Operations) Denials(ctx context.Context, a Actor, q DenialQuery) (*List[access.DenialRecord], error) {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
+		return nil, err
+	}
+	found, err := listQuery(o, "denials", q, q.Page, func(p Page, after *Position) (Rows[access.DenialRecord], error) {
+		return o.store.Denials(ctx, q, p, after)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, o.viewed(ctx, a)
 }
 
 // Explanation is what is known of a request that failed.

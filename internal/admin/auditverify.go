@@ -51,6 +51,13 @@ type SignedCheckpoint struct {
 	At   time.Time
 }
 
+// CheckpointSent is how the attempts to send checkpoints to AUDIT_CHECKPOINT_URL have ended.
+type CheckpointSent struct {
+	At           time.Time `json:"at,omitzero"`            // of the last one that was taken
+	FailingSince time.Time `json:"failing_since,omitzero"` // zero: the last attempt succeeded
+	Error        string    `json:"error,omitempty"`        // of the last one that failed
+}
+
 // What verification finds.
 const (
 	FoundAltered    = "altered"    // an event is not what was written

@@ -26,9 +26,11 @@ const (
 // AccessError is the error of an operation that the actor may not perform. The text is for people;
 // the other fields tell programs what would help.
 type AccessError struct {
-	Scope  Scope         // what is missing, with ReasonInsufficientScope
+	Scope  Scope         // what is missing, with ReasonInsufficientScope, unless it is Unnamed
 	ACR    string        // the class to reach, with ReasonStepUp; "" where any is enough
 	MaxAge time.Duration // the greatest age of the sign-in, with ReasonStepUp
+
+	Unnamed bool // the actor may not read what is missing
 
 	cause *fault.Error
 }

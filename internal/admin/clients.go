@@ -40,18 +40,32 @@ func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) (*List
 	if err := o.authorize(a, ScopeClientsRead); err != nil {
 		return nil, err
 	}
-	var err error
-	if q.Sort, err = checkSort(q.Sort, OrderName, OrderCreated); err != nil {
+	requested := q.Sort.By
+	q, err := checkClientQuery(q)
+	if err != nil {
 		return nil, err
 	}
-	if q.Type != "" && q.Type != ClientPublic && q.Type != ClientConfidential {
-		return nil, fault.InvalidField("type", "there is no type %.32q; the types are public and confidential", q.Type)
-	}
-	q.Search = strings.TrimSpace(q.Search)
-	return listQuery(o, "clients", q, q.Page, func(p Page, after *Position) (Rows[*client.Client], error) {
+	found, err := listQuery(o, "clients", q, q.Page, func(p Page, after *Position) (Rows[*client.Client], error) {
 		q.Page = p
 		return o.store.ListClients(ctx, q, after)
 	})
+	if err == nil {
+		found.requestedBy(requested)
+	}
+	return found, err
+}
+
+// checkClientQuery returns a query with its order, or what is wrong with it.
+func checkClientQuery(q ClientQuery) (ClientQuery, error) {
+	var err error
+	if q.Sort, err = checkSort(q.Sort, OrderName, OrderCreated); err != nil {
+		return q, err
+	}
+	if q.Type != "" && q.Type != ClientPublic && q.Type != ClientConfidential {
+		return q, fault.InvalidField("type", "there is no type %.32q; the types are public and confidential", q.Type)
+	}
+	q.Search = strings.TrimSpace(q.Search)
+	return q, nil
 }
 
 // Client returns the client with that id, or with that name if only one client has it.

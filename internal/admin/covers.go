@@ -21,6 +21,8 @@ type decision struct {
 	rows audit.Rows
 	defs oauth.Definitions
 	a    Actor
+
+	named map[string]bool // scopes that the request itself names, which a denial may repeat
 }
 
 // covers returns the guard of a change: nobody touches, gives or takes what confers more than they
@@ -41,7 +43,7 @@ func coverGuard(a Actor, s Scope, subjects ...subject) audit.Guard {
 		if err != nil {
 			return err
 		}
-		d := decision{rows: rows, defs: defs, a: a}
+		d := decision{rows: rows, defs: defs, a: a, named: map[string]bool{}}
 		have, err := d.rights(ctx)
 		if err != nil {
 			return err
@@ -57,11 +59,28 @@ func coverGuard(a Actor, s Scope, subjects ...subject) audit.Guard {
 				return err
 			}
 			if missing := have.Missing(needed); missing != "" {
-				return insufficientScope(Scope(missing), "this concerns what confers the scope "+
-					missing+", which you do not have")
+				return uncovered(a, missing, d.named[missing])
 			}
 		}
 		return nil
+	}
+}
+
+// uncovered returns the denial of a change of what confers a scope that the actor does not have. It
+// names the scope where the request did, or where the actor may read what roles and scopes there
+// are: else it would tell what somebody has.
+func uncovered(a Actor, missing string, named bool) error {
+	if named || a.Can(ScopeRolesRead) && a.Can(ScopeScopesRead) {
+		return insufficientScope(Scope(missing), "this concerns what confers the scope "+missing+
+			", which you do not have")
+	}
+	return &AccessError{
+		Unnamed: true,
+		cause: &fault.Error{
+			Kind:   fault.Denied,
+			Reason: ReasonInsufficientScope,
+			Text:   "this concerns what confers more than you have",
+		},
 	}
 }
 
@@ -169,7 +188,12 @@ func ofRoles(names ...string) subject {
 
 // ofScopes returns the subject of scopes that a role, a client or another scope gets.
 func ofScopes(names ...string) subject {
-	return func(_ context.Context, d decision) (oauth.Rights, error) { return d.defs.Powers(names...), nil }
+	return func(_ context.Context, d decision) (oauth.Rights, error) {
+		for _, name := range names {
+			d.named[name] = true
+		}
+		return d.defs.Powers(names...), nil
+	}
 }
 
 // storedClient returns the subject of a client as it is stored.

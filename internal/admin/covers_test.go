@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,9 +213,44 @@ func checkDecision(t *testing.T, what string, want bool, err error) {
 		return
 	}
 	var denied *admin.AccessError
-	if !errors.As(err, &denied) || fault.Reason(err) != admin.ReasonInsufficientScope || denied.Scope == "" {
-		t.Errorf("%s: %v; want a denial that names the scope", what, err)
+	if !errors.As(err, &denied) || fault.Reason(err) != admin.ReasonInsufficientScope || (denied.Scope == "") != denied.Unnamed {
+		t.Errorf("%s: %v; want a denial that names the scope, or says that it does not", what, err)
 	}
+}
+
+// A denial names the scope that is missing to those who may read what scopes there are, and to
+// those who have named it themselves. To others it would tell what somebody has.
+func TestDenialNamesNoHiddenScope(t *testing.T) {
+	h := newHierarchy(t)
+	_, err := h.ops.CreateRole(t.Context(), admin.CommandLine(), "auditor", patchOf(t, admin.RoleFields(), map[string][]string{"scopes": {"admin:audit:read"}}))
+	testkit.Must(t, err)
+	strong := h.person("strong@example.com", "auditor")
+	rename := admin.UserUpdate{Fields: patchOf(t, identity.UserFields(), map[string][]string{"name": {"New"}})}
+	denial := func(a admin.Actor, run func(admin.Actor) error) *admin.AccessError {
+		t.Helper()
+		var denied *admin.AccessError
+		if err := run(a); !errors.As(err, &denied) {
+			t.Fatalf("%v", err)
+		}
+		return denied
+	}
+	change := func(a admin.Actor) error { return errOf(h.ops.UpdateUser(t.Context(), a, string(strong.ID), rename)) }
+	unaware := denial(h.actor("helpdesk"), change)
+	if unaware.Scope != "" || strings.Contains(unaware.Error(), "audit") {
+		t.Errorf("a helpdesk reads %q, %q", unaware.Scope, unaware.Error())
+	}
+	_, err = h.ops.CreateRole(t.Context(), admin.CommandLine(), "reader", patchOf(t, admin.RoleFields(), map[string][]string{
+		"scopes": {"admin:users:write", "admin:roles:read", "admin:scopes:read"},
+	}))
+	testkit.Must(t, err)
+	h.people["reader"] = h.person("reader@example.com", "reader")
+	testkit.Equal(t, "to a reader of roles and scopes", denial(h.actor("reader"), change).Scope, "admin:audit:read")
+	given := denial(h.actor("editor"), func(a admin.Actor) error {
+		return errOf(h.ops.CreateClient(t.Context(), a, admin.NewClient{Fields: patchOf(t, client.Fields(h.ops.Rules()), map[string][]string{
+			"client_name": {"x"}, "grant_types": {"client_credentials"}, "scope": {"admin:keys:write"},
+		})}))
+	})
+	testkit.Equal(t, "of what the request names", given.Scope, "admin:keys:write")
 }
 
 // TestNobodyGivesMoreThanTheyHave gives each role to new people, to others and to oneself.

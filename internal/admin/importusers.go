@@ -205,7 +205,7 @@ func (o *Operations) mayConfer(a Actor, roles []string) error {
 		missing = string(ScopeAll)
 	}
 	if missing != "" {
-		return insufficientScope(Scope(missing), "the roles confer the scope "+missing+", which you do not have")
+		return uncovered(a, missing, false)
 	}
 	return nil
 }

@@ -135,13 +135,74 @@ func (o *Operations) longestToken() time.Duration {
 	return longest
 }
 
-// RetirableKey returns the key with that id if it can be withdrawn: another one signs with its
-// algorithm, or nothing uses the algorithm.
-func (o *Operations) RetirableKey(ctx context.Context, a Actor, id string) (jose.StoredKey, error) {
+// KeyUse is a key with what is known of the tokens that it has signed. The server keeps no list of
+// them.
+type KeyUse struct {
+	jose.StoredKey
+	TokensUntil time.Time // by when all of them have expired; zero: none is valid now
+	// Issued is how many tokens the server has issued, by all keys, in the hours that those which
+	// are valid now can be from; so the key has signed no more of these. -1: not known.
+	Issued int
+}
+
+// RetirableKey returns the key with that id, and what ends with it, if it can be withdrawn: another
+// one signs with its algorithm, or nothing uses the algorithm.
+func (o *Operations) RetirableKey(ctx context.Context, a Actor, id string) (KeyUse, error) {
 	if err := o.authorize(a, ScopeKeysRead); err != nil {
-		return jose.StoredKey{}, err
+		return KeyUse{}, err
 	}
-	return o.retirable(ctx, id, o.parts.Now())
+	now := o.parts.Now()
+	k, err := o.retirable(ctx, id, now)
+	if err != nil {
+		return KeyUse{StoredKey: k, Issued: -1}, err
+	}
+	return o.keyUse(ctx, k, now)
+}
+
+// KeyTokensUntil returns by when all tokens of a key have expired, or the zero time if none that it
+// has signed is valid now.
+func (o *Operations) KeyTokensUntil(ctx context.Context, k jose.StoredKey) (time.Time, error) {
+	until, _, err := o.keySpan(ctx, k, o.parts.Now())
+	return until, err
+}
+
+// keySpan returns by when all tokens of a key have expired, and since when those were signed that
+// may be valid now.
+func (o *Operations) keySpan(ctx context.Context, k jose.StoredKey, now time.Time) (until, since time.Time, err error) {
+	longest, err := o.store.LongestToken(ctx) // the settings may have had a longer one
+	if err != nil {
+		return until, since, err
+	}
+	longest = max(longest, o.longestToken())
+	last := now
+	if !k.RetiredAt.IsZero() && k.RetiredAt.Before(now) {
+		last = k.RetiredAt
+	}
+	until, since = last.Add(longest), now.Add(-longest)
+	if k.ActiveAt.After(since) {
+		since = k.ActiveAt
+	}
+	if k.ActiveAt.After(now) || !until.After(now) {
+		until = time.Time{}
+	}
+	return until, since, nil
+}
+
+// keyUse returns what is known of the tokens of a key.
+func (o *Operations) keyUse(ctx context.Context, k jose.StoredKey, now time.Time) (KeyUse, error) {
+	out := KeyUse{StoredKey: k, Issued: -1}
+	until, since, err := o.keySpan(ctx, k, now)
+	if err != nil || until.IsZero() {
+		return out, err
+	}
+	out.TokensUntil, out.Issued = until, 0
+	counts, err := o.store.HourlyCounts(ctx, since.Truncate(time.Hour))
+	for _, c := range counts {
+		if c.Name == CountTokens && (k.RetiredAt.IsZero() || c.Hour.Before(k.RetiredAt)) {
+			out.Issued += c.N
+		}
+	}
+	return out, err
 }
 
 // RetireKey withdraws a key at once, with all tokens that it signed.

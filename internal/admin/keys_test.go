@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -121,4 +122,34 @@ func TestRetireKeyOfRoutes(t *testing.T) {
 	testkit.Must(t, w.db.DeleteRoute(ctx, "r"))
 	_, err := ops.RetireKey(ctx, admin.CommandLine(), id)
 	testkit.Must(t, err)
+}
+
+// What is said of the tokens of a key before it is withdrawn holds also where the settings had a
+// longer lifetime before.
+func TestTokensOfAKey(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	ops := w.with(func(c *admin.Config) { c.Algorithm, c.AccessTTL = jose.ES256, time.Hour })
+	testkit.Must(t, w.ring.Ensure(ctx, jose.ES256, w.now))
+	testkit.Must(t, w.ring.Ensure(ctx, jose.RS256, w.now))
+	id := w.key(jose.RS256).ID
+	use := func() admin.KeyUse {
+		t.Helper()
+		k, err := ops.RetirableKey(ctx, admin.CommandLine(), id)
+		testkit.Must(t, err)
+		return k
+	}
+	testkit.Equal(t, "until", use().TokensUntil, w.now.Add(time.Hour))
+	testkit.Must(t, w.db.RaiseTokenTTL(ctx, 5*time.Hour))
+	testkit.Equal(t, "of a longer lifetime", use().TokensUntil, w.now.Add(5*time.Hour))
+	testkit.Must(t, w.db.Record(ctx, audit.Event{At: w.now, Type: audit.TokensIssued, Actor: "c", Detail: map[string]string{"count": "7"}}))
+	testkit.Must(t, w.db.CountEvents(ctx, w.now.Add(time.Minute)))
+	testkit.Equal(t, "issued", use().Issued, 7)
+	// Another one signs since a while.
+	testkit.Must(t, w.db.RetireKeys(ctx, []string{id}, w.now, w.now.Add(24*time.Hour)))
+	testkit.Must(t, w.ring.Reload(ctx))
+	w.now = w.now.Add(2 * time.Hour)
+	testkit.Equal(t, "of a retired key", use().TokensUntil, w.now.Add(3*time.Hour))
+	w.now = w.now.Add(4 * time.Hour)
+	testkit.Equal(t, "after all have expired", use().TokensUntil.IsZero() && use().Issued == -1, true)
 }

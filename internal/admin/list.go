@@ -35,6 +35,15 @@ type List[T any] struct {
 	// Order is what the items are sorted by. It is OrderMatch, whatever was asked for, where a
 	// search finds more than can be sorted.
 	Order string
+	// SortedBy is Order where another one was asked for, or "".
+	SortedBy string
+}
+
+// requestedBy notes in which order a list was requested, "" for any.
+func (l *List[T]) requestedBy(by string) {
+	if by != "" && l.Order != by {
+		l.SortedBy = l.Order
+	}
 }
 
 // Orders of lists.

@@ -36,6 +36,8 @@ func Counted(t audit.Type) string {
 type OverviewStore interface {
 	// HourlyCounts returns what was counted in the hours that begin from a time on.
 	HourlyCounts(ctx context.Context, from time.Time) ([]HourlyCount, error)
+	// LongestToken returns the longest time that a token of this database was valid for, or 0.
+	LongestToken(ctx context.Context) (time.Duration, error)
 	// Sizes returns how many things there are, but for sessions. Beyond a bound of storage a size
 	// is a lower bound.
 	Sizes(ctx context.Context, now time.Time) (Sizes, error)
@@ -53,7 +55,24 @@ type Sizes struct {
 	Users, Clients, Sessions Size
 	DeadMail                 Size // messages that were given up on
 	LockedUsers              Size
+	Attention                Attention
 }
+
+// Attention is what an administrator should look at, beside dead mail and locked accounts.
+type Attention struct {
+	ExpiringSecrets Size // clients with a secret that expires within ExpiringSoon
+	FailingSinks    Size // log servers and webhooks that do not take the audit log now
+	Gaps            Size // runs of events of the last 30 days that were given up on
+	EndedWebhooks   Size // that the server has switched off
+	OldKeys         Size // that have signed for longer than OldKey
+}
+
+const (
+	// ExpiringSoon is how long before its end a client's secret counts as expiring.
+	ExpiringSoon = 30 * 24 * time.Hour
+	// OldKey is how long a key may sign before it should be rotated.
+	OldKey = 365 * 24 * time.Hour
+)
 
 // Size is a number of things.
 type Size struct {

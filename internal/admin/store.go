@@ -64,6 +64,7 @@ type Store interface {
 	PruneAudit(ctx context.Context, before, now time.Time, actor string) (int64, error)
 	// Denial returns why the gateway denied a request, or fault.NotFound.
 	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
+	Denials(ctx context.Context, q DenialQuery, p Page, after *Position) (Rows[access.DenialRecord], error)
 }
 
 // IdempotencyStore is what requests with an Idempotency-Key need of storage.
@@ -331,6 +332,7 @@ type AuditQuery struct {
 	RequestID    string
 	Failed       string // id of a request: only its failures, which are found at once
 	Reason       string
+	Failures     bool         // only events with a reason, which are failures and denials
 	IP           string       // an address, or a network as in 192.0.2.0/24
 	Network      netip.Prefix // of IP, if that is a network
 	Text         string       // part of any text of the event, whatever the case

@@ -57,14 +57,19 @@ func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) (*List[ide
 	if err := o.authorize(a, ScopeUsersRead); err != nil {
 		return nil, err
 	}
+	requested := q.Sort.By
 	q, err := o.checkUserQuery(q)
 	if err != nil {
 		return nil, err
 	}
-	return listQuery(o, "users", q, q.Page, func(p Page, after *Position) (Rows[identity.User], error) {
+	found, err := listQuery(o, "users", q, q.Page, func(p Page, after *Position) (Rows[identity.User], error) {
 		q.Page = p
 		return o.store.ListUsers(ctx, q, after)
 	})
+	if err == nil {
+		found.requestedBy(requested)
+	}
+	return found, err
 }
 
 // checkUserQuery returns a query with its order and the time, or what is wrong with it.

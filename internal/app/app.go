@@ -161,6 +161,8 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 				ship.HTTPPoster{Client: newPoster(e, p.cfg), Now: e.now},
 				webhook.NewKeys(p.keys),
 			},
+
+			SignIns: p.signIns,
 		},
 	), nil
 }

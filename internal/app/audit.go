@@ -42,8 +42,9 @@ func (s *server) startAudit(e *env) error {
 			Keys:   keys,
 			File:   c.CheckpointFile,
 			URL:    c.CheckpointURL,
-			Client: &http.Client{},
+			Client: checkpoint.NewClient(),
 			Warn:   func(text string) { s.log.Warn(text) },
+			Sent:   s.parts.db.SetCheckpointSent,
 		}
 	}
 	if s.parts.copied {

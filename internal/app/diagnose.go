@@ -388,6 +388,55 @@ func (d *diagnosis) database(ctx context.Context, db *store.DB) {
 	d.clients(db)
 	d.keys(ctx, db)
 	d.messages(ctx, db)
+	d.deliveries(ctx, db)
+}
+
+// recentGaps is how far back events count that a target of the audit log does not have.
+const recentGaps = 30 * 24 * time.Hour
+
+// deliveries notes where the audit log is delivered to, and what of it has failed.
+func (d *diagnosis) deliveries(ctx context.Context, db *store.DB) {
+	sinks, err := db.Sinks(ctx)
+	if err != nil {
+		return
+	}
+	gaps, err := db.Gaps(ctx, admin.GapQuery{Limit: admin.MaxPage})
+	if err != nil {
+		return
+	}
+	lost := map[string]int64{}
+	for _, g := range gaps {
+		if g.Parked && d.out.Now.Sub(g.CreatedAt) < recentGaps {
+			lost[g.Sink] += g.Events
+		}
+	}
+	out := &doctor.Deliveries{}
+	for _, x := range sinks {
+		if x.Active {
+			out.Sinks = append(out.Sinks, doctor.Sink{
+				Name: x.Name, FailingSince: x.FailingSince, Error: x.LastError, Lost: lost[x.Name],
+			})
+		}
+	}
+	hooks, err := db.ListWebhooks(ctx)
+	if err != nil {
+		return
+	}
+	for i := range hooks {
+		if u, err := url.Parse(hooks[i].URL); err == nil && hooks[i].Ended != "" {
+			out.Webhooks = append(out.Webhooks, u.Scheme+"://"+u.Host)
+		}
+	}
+	if d.cfg.Audit.CheckpointURL != "" {
+		sent, err := db.CheckpointSent(ctx)
+		if err != nil {
+			return
+		}
+		out.Checkpoint = &doctor.CheckpointTarget{
+			FailingSince: sent.FailingSince, Error: sent.Error, Last: sent.At,
+		}
+	}
+	d.out.Deliveries = out
 }
 
 func (d *diagnosis) people(ctx context.Context, db *store.DB) {

@@ -182,6 +182,14 @@ func (s *server) sampleDatabase(ctx context.Context, m *metric.Metrics, now time
 		}
 	}
 	m.State.Sinks(failures)
+	sent, err := db.CheckpointSent(ctx)
+	if err != nil {
+		return
+	}
+	if sent.FailingSince.IsZero() || s.parts.cfg.Audit.CheckpointURL == "" {
+		sent.FailingSince = now
+	}
+	m.State.CheckpointFailing(now.Sub(sent.FailingSince))
 	if err := s.sampleBackups(ctx, m, now); err != nil {
 		return
 	}

@@ -109,6 +109,8 @@ type parts struct {
 	master    *secret.Keys // of SECRET_KEY itself
 	restoring bool         // a restore completes the database
 	copied    bool         // the database is a copy for trying things out
+
+	signIns admin.SignInTester // of a server; nil: nobody can sign in
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
@@ -346,7 +348,9 @@ func newTokenServer(p *parts, shared *cache.Redis, fetch oauth.KeyFetcher) *toke
 	if shared != nil {
 		made.Replays = shared.Replays(made.Replays)
 	}
-	return token.New(oauthConfig(p.cfg), made)
+	tokens := token.New(oauthConfig(p.cfg), made)
+	p.signIns = tokens
+	return tokens
 }
 
 // server is a whole server: a handler, and the work that goes on behind it.

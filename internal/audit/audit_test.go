@@ -83,3 +83,33 @@ func TestActorAndTarget(t *testing.T) {
 		}
 	}
 }
+
+// TestSeedNames compares the catalogue with the names that the scripts of the programs that
+// Gatehouse replaces look for. What is missing has a reason.
+func TestSeedNames(t *testing.T) {
+	later := map[string]string{
+		"social_account.linked":   "comes with providers",
+		"social_account.unlinked": "comes with providers",
+	}
+	known := Names()
+	for _, name := range []string{
+		"user.login", "user.login_failed", "user.logout", "user.created", "user.updated", "user.deleted", "user.locked", "user.unlocked",
+		"mfa.enabled", "mfa.disabled", "password.changed", "password.reset_requested", "password.reset_sent", "password.reset_completed",
+		"password.reset_failed", "token.issued", "token.revoked", "client.created", "client.updated", "client.deleted",
+		"client.secret_rotated", "client.secret_expired", "scope.created", "scope.updated", "scope.deleted", "authorization.granted",
+		"authorization.denied", "session.created", "session.refreshed", "session.revoked", "session.expired", "admin.login",
+		"admin.created", "admin.role_changed", "settings.changed", "social_account.linked", "social_account.unlinked",
+	} {
+		switch has := slices.Contains(known, name); {
+		case has && later[name] != "":
+			t.Errorf("%s is in the catalogue: remove its reason", name)
+		case !has && later[name] == "":
+			t.Errorf("%s is not in the catalogue", name)
+		}
+	}
+	for _, typ := range []Type{"CLIENT_CREDENTIALS_TOKEN_ISSUED", "CLIENT_TOKENS_REVOKED_ALL", "RATE_LIMIT_EXCEEDED", "AUDIT_LOG_VIEWED", "AUDIT_LOG_EXPORTED"} {
+		if typ.Name() == "" {
+			t.Errorf("%s is not in the catalogue", typ)
+		}
+	}
+}

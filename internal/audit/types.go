@@ -48,6 +48,7 @@ const (
 	PasswordResetCompleted Type = "PASSWORD_RESET_COMPLETED"
 	PasswordResetFailed    Type = "PASSWORD_RESET_FAILED"
 	SessionCreated         Type = "SESSION_CREATED"
+	SessionRefreshed       Type = "SESSION_REFRESHED" // of a session with tokens in place of a cookie
 	SessionExpired         Type = "SESSION_EXPIRED"
 	AdminLogin             Type = "ADMIN_LOGIN"
 
@@ -90,6 +91,8 @@ const (
 	ClientSecretRemoved Type = "CLIENT_SECRET_REMOVED"
 	ClientSecretRotated Type = "CLIENT_SECRET_ROTATED"
 	ClientTokensRevoked Type = "CLIENT_TOKENS_REVOKED_ALL"
+	ClientsExported     Type = "CLIENTS_EXPORTED"
+	SignInTested        Type = "CLIENT_SIGN_IN_TESTED" // by an administrator, for themselves
 	// Of dynamic registration.
 	InitialTokenCreated       Type = "INITIAL_TOKEN_CREATED"
 	InitialTokenRevoked       Type = "INITIAL_TOKEN_REVOKED"
@@ -265,6 +268,7 @@ func accountTypes() []named {
 		{PasswordResetCompleted, "password.reset_completed"},
 		{PasswordResetFailed, "password.reset_failed"},
 		{SessionCreated, "session.created"},
+		{SessionRefreshed, "session.refreshed"},
 		{SessionExpired, "session.expired"},
 		{AdminLogin, "admin.login"},
 		{ImpersonationLinkMade, "user.impersonation_link_created"},
@@ -312,6 +316,8 @@ func managementTypes() []named {
 		{ClientSecretRemoved, "client.secret_removed"},
 		{ClientSecretRotated, "client.secret_rotated"},
 		{ClientTokensRevoked, "client.tokens_revoked_all"},
+		{ClientsExported, "clients.exported"},
+		{SignInTested, "client.sign_in_tested"},
 		{InitialTokenCreated, "registration.token_created"},
 		{InitialTokenRevoked, "registration.token_revoked"},
 		{RegistrationTokenReplayed, "registration.token_replayed"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,8 +59,12 @@ type Publisher struct {
 	Keys   []string // private; all of them sign
 	File   string
 	URL    string
-	Client *http.Client
+	Client *http.Client      // must not follow redirects
 	Warn   func(text string) // receives what the operator must know; may be nil
+	// Sent is told how each attempt to send a checkpoint to URL ended; may be nil.
+	Sent func(ctx context.Context, now time.Time, failure error) error
+
+	sent string // the checkpoint that URL took last from this process
 }
 
 // urlTimeout bounds a publication to an address.
@@ -84,7 +89,7 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) error {
 			return p.startEpoch(ctx, head, published, cause, now)
 		}
 		if published.Size == head.Size && published.Origin == audit.Origin(p.Name, head.Epoch) && p.signedByAll(text) {
-			return nil
+			return p.send(ctx, text, now) // the file has it; the address may not
 		}
 	}
 	return p.publish(ctx, head, published, now)
@@ -212,13 +217,27 @@ func (p *Publisher) publish(ctx context.Context, head *audit.Head, before *audit
 		}
 		problems = append(problems, writeFile(p.File, []byte(text), 0o644))
 	}
-	if p.URL != "" {
-		problems = append(problems, p.put(ctx, text))
-	}
+	problems = append(problems, p.send(ctx, text, now))
 	return errors.Join(problems...)
 }
 
-// put sends a checkpoint to the address.
+// send sends a checkpoint to the address, unless that has taken it from this process already.
+func (p *Publisher) send(ctx context.Context, text string, now time.Time) error {
+	if p.URL == "" || p.sent == text {
+		return nil
+	}
+	err := p.put(ctx, text)
+	if err == nil {
+		p.sent = text
+	}
+	if p.Sent != nil {
+		err = errors.Join(err, p.Sent(context.WithoutCancel(ctx), now, err))
+	}
+	return err
+}
+
+// put makes one attempt to send a checkpoint. Its error does not contain the address, which may
+// hold a token.
 func (p *Publisher) put(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, urlTimeout)
 	defer cancel()
@@ -228,6 +247,10 @@ func (p *Publisher) put(ctx context.Context, text string) error {
 	}
 	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	res, err := p.Client.Do(req)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
 	if err != nil {
 		return fmt.Errorf("the checkpoint could not be sent to AUDIT_CHECKPOINT_URL: %w", err)
 	}
@@ -236,6 +259,16 @@ func (p *Publisher) put(ctx context.Context, text string) error {
 		return fmt.Errorf("AUDIT_CHECKPOINT_URL answered with status %d", res.StatusCode)
 	}
 	return nil
+}
+
+// NewClient returns the client that sends checkpoints. It follows no redirect: the operator has
+// named one address, and its answer must not choose another one, which may be inside of the
+// network.
+func NewClient() *http.Client {
+	return &http.Client{
+		Timeout:       urlTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // LoadKeys returns the private keys that sign checkpoints: those of the setting, separated by

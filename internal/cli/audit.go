@@ -22,6 +22,7 @@ type auditCommands struct {
 	List   auditList       `cmd:"" aliases:"ls" help:"List events, newest first."`
 	Show   auditShow       `cmd:"" help:"Show one event."`
 	Export auditExport     `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
+	Denied auditDenied     `cmd:"" name:"denials" help:"List what the gateway has denied in the last day, newest first."`
 	Sinks  auditSinks      `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
 	Clean  auditClean      `cmd:"" name:"cleanup" help:"Remove events that are older than AUDIT_LOG_RETENTION_DAYS now."`
 	Proof  auditProof      `cmd:"" help:"Prove that an event is in the log."`
@@ -39,6 +40,7 @@ type auditFlags struct {
 	Target  string   `placeholder:"KIND:ID" help:"Only events about this thing, as in scope:read or route:ID."`
 	Request string   `placeholder:"ID" help:"Only events of the request with this id."`
 	Reason  string   `placeholder:"REASON" help:"Only failures for this reason, as in wrong_password."`
+	Failed  bool     `help:"Only failures and denials, for any reason."`
 	IP      string   `name:"ip" placeholder:"ADDRESS" help:"Only events from this IP address or network."`
 	Text    string   `placeholder:"TEXT" help:"Only events that contain this text. Narrow the time: it is searched event by event."`
 	Since   duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
@@ -55,6 +57,7 @@ func (f *auditFlags) query(c *call) (admin.AuditQuery, error) {
 		User:      f.User,
 		RequestID: f.Request,
 		Reason:    f.Reason,
+		Failures:  f.Failed,
 		IP:        f.IP,
 		Text:      f.Text,
 		Since:     f.From.Time,

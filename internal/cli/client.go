@@ -15,6 +15,7 @@ import (
 type clientCommands struct {
 	Create       clientCreate       `cmd:"" help:"Register a client; prints its id and, once only, its secret."`
 	List         clientList         `cmd:"" aliases:"ls" help:"List clients."`
+	Export       clientExport       `cmd:"" help:"Write clients to a file or to stdout, without their secrets."`
 	Show         clientShow         `cmd:"" help:"Show one client."`
 	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -200,4 +201,33 @@ func (e *explainedEvent) print(s *table) {
 	if e.Remedy != "" {
 		s.line("To fix: %s", e.Remedy)
 	}
+}
+
+// auditDenied lists denials of the gateway.
+type auditDenied struct {
+	Client string `placeholder:"CLIENT" help:"Only requests of the client with this id."`
+	listFlags
+}
+
+// Run prints a page of denials.
+func (f *auditDenied) Run(ctx context.Context, c *call) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	q := admin.DenialQuery{Client: f.Client, Page: f.page()}
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
+		page, err := ops.Denials(ctx, a, q)
+		if err != nil {
+			return explainQuery(err)
+		}
+		all := append([]access.DenialRecord{}, page.Items...)
+		return showPage(c, f.listFlags, page, all, func(s *table) {
+			s.row("AT", "REQUEST ID", "CALLER", "REQUEST", "ANSWER", "RULE")
+			for i := range all {
+				d := &all[i]
+				s.row(s.when(d.At), d.RequestID, cmp.Or(d.Caller.Client, d.Caller.User), d.Method+" "+d.Host+d.Path,
+					statusText(d.Status), d.Denial.Rule)
+			}
+		})
+	})
 }

@@ -120,18 +120,32 @@ type keyRetire struct {
 // Run withdraws the key after confirmation.
 func (f *keyRetire) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops operations, a admin.Actor) error {
-		k, err := ops.RetirableKey(ctx, a, f.KID)
+		use, err := ops.RetirableKey(ctx, a, f.KID)
 		if err != nil {
-			return noKey(err, k)
+			return noKey(err, use.StoredKey)
 		}
-		if err := c.confirm(f.Yes, "key", k.ID); err != nil {
+		f.warn(c, &use)
+		if err := c.confirm(f.Yes, "key", use.ID); err != nil {
 			return err
 		}
-		if k, err = ops.RetireKey(ctx, a, k.ID); err != nil {
+		k, err := ops.RetireKey(ctx, a, use.ID)
+		if err != nil {
 			return noKey(err, k)
 		}
 		return c.done(viewKey(k, c.Now()), "Key %s is withdrawn; the tokens that it signed are no longer valid.", k.ID)
 	})
+}
+
+// warn prints what the withdrawal ends, where somebody is asked.
+func (f *keyRetire) warn(c *call, k *admin.KeyUse) {
+	switch {
+	case f.Yes:
+	case k.TokensUntil.IsZero():
+		c.note("no token that key %s signed is valid now", k.ID)
+	default:
+		c.note("tokens that key %s signed are valid until %s at the latest, and end now instead",
+			k.ID, k.TokensUntil.UTC().Format(time.RFC3339))
+	}
 }
 
 // noKey adds what to do next to the error for a key that does not exist or cannot be withdrawn.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/backup"
@@ -107,6 +108,7 @@ type accessOperations interface {
 	DeleteRole(ctx context.Context, a admin.Actor, ref string, version int64) (*identity.Role, error)
 	DeleteRoute(ctx context.Context, a admin.Actor, ref string, version int64) (*admin.Route, error)
 	DeleteScope(ctx context.Context, a admin.Actor, name string, version int64) (*oauth.Scope, error)
+	Denials(ctx context.Context, a admin.Actor, q admin.DenialQuery) (*admin.List[access.DenialRecord], error)
 	Explain(ctx context.Context, a admin.Actor, requestID string) (*admin.Explanation, error)
 	ListRoles(_ context.Context, a admin.Actor) ([]identity.Role, error)
 	Role(_ context.Context, a admin.Actor, ref string) (*identity.Role, error)
@@ -142,6 +144,7 @@ type clientOperations interface {
 		ctx context.Context, a admin.Actor, in admin.NewInitialToken,
 	) (*admin.InitialToken, string, error)
 	ClientGrants(ctx context.Context, a admin.Actor, ref, user string) (*admin.ClientGrants, error)
+	ExportClients(ctx context.Context, a admin.Actor, in admin.ClientExport, w io.Writer) (int, error)
 	DeleteClients(ctx context.Context, a admin.Actor, ids []client.ID) (*admin.DeletedClients, error)
 	RevokeClientGrant(ctx context.Context, a admin.Actor, ref string, id oauth.GrantID) error
 	DeleteClient(
@@ -198,7 +201,7 @@ type serverOperations interface {
 	ResendDelivery(
 		ctx context.Context, a admin.Actor, ref, delivery string,
 	) (*webhook.Delivery, error)
-	RetirableKey(ctx context.Context, a admin.Actor, id string) (jose.StoredKey, error)
+	RetirableKey(ctx context.Context, a admin.Actor, id string) (admin.KeyUse, error)
 	RetireKey(ctx context.Context, a admin.Actor, id string) (jose.StoredKey, error)
 	RetryMail(ctx context.Context, a admin.Actor, id outbox.ID) (*outbox.Delivery, error)
 	RevokeSession(

@@ -46,6 +46,8 @@ type listing[T any] struct {
 	Total   int    `json:"total"`
 	TotalIs string `json:"total_is,omitempty"` // "at_least"
 	Next    string `json:"next,omitempty"`     // the cursor of the next page
+
+	SortedBy string `json:"sorted_by,omitempty"` // where the order is not the one that was asked for
 }
 
 // names is a document whose items have names, or ids.
@@ -87,7 +89,10 @@ func showPage[T, V any](c *call, f listFlags, l *admin.List[T], data []V, text f
 	if data == nil {
 		data = []V{}
 	}
-	doc := listing[V]{Data: data, Total: l.Total, Next: l.Next}
+	doc := listing[V]{Data: data, Total: l.Total, Next: l.Next, SortedBy: l.SortedBy}
+	if l.SortedBy != "" {
+		c.note("too many match to be sorted as --sort asks; they come in the order %q", l.SortedBy)
+	}
 	total := strconv.Itoa(l.Total)
 	if l.AtLeast {
 		doc.TotalIs = "at_least"

@@ -212,31 +212,17 @@ func (f *userExport) Run(ctx context.Context, c *call) error {
 		Format: formatOf(f.File, f.Format),
 		Hashes: f.PasswordHashes,
 	}
-	out, file := c.stdout, (*os.File)(nil)
-	if f.File != "-" {
-		var err error
-		if file, err = os.OpenFile(f.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("the file %s exists already; choose another name", f.File)
-		}
-		if err != nil {
-			return err
-		}
-		out = file
-	}
 	n := 0
-	err := c.manage(ctx, func(ops operations, a admin.Actor) (err error) {
-		n, err = ops.ExportUsers(ctx, a, in, out)
-		return err
+	err := c.exportTo(f.File, func(out io.Writer) error {
+		return c.manage(ctx, func(ops operations, a admin.Actor) (err error) {
+			n, err = ops.ExportUsers(ctx, a, in, out)
+			return err
+		})
 	})
-	if file != nil {
-		if e := file.Close(); err == nil {
-			err = e
-		}
-	}
 	if err != nil {
 		return explainQuery(err)
 	}
-	if file == nil {
+	if f.File == "-" {
 		return nil // stdout has the accounts
 	}
 	what := "accounts are"
@@ -244,4 +230,20 @@ func (f *userExport) Run(ctx context.Context, c *call) error {
 		what = "account is"
 	}
 	return c.done(object{{"result", "exported"}, {"users", n}}, "%d %s in %s.", n, what, f.File)
+}
+
+// exportTo calls write with a new file of that name, or with stdout for "-".
+func (c *call) exportTo(name string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(c.stdout)
+	}
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("the file %s exists already; choose another name", name)
+	}
+	if err != nil {
+		return err
+	}
+	err = write(file)
+	return errors.Join(err, file.Close())
 }

@@ -97,6 +97,7 @@ func checks() []check {
 		{"backup", "Backups", examineBackups},
 		{"secrets", "Secrets and keys", examineSecrets},
 		{"mail", "Mail", examineMail},
+		{"deliveries", "Deliveries of the audit log", examineDeliveries},
 		{"people", "Administrators and sign-in", examinePeople},
 		{"clients", "Clients", examineClients},
 	}

@@ -44,7 +44,10 @@ func healthy() *doctor.Facts {
 			{ID: "k2", Algorithm: "ES256", Since: now.Add(-24 * time.Hour), Active: true},
 			{ID: "k1", Algorithm: "ES256", Since: now.Add(-800 * 24 * time.Hour)},
 		},
-		Mail:      &doctor.Mail{Host: "smtp.example", Security: "starttls", From: "id@example.com", SPF: []string{"v=spf1 -all"}, DMARC: []string{"v=DMARC1"}},
+		Mail: &doctor.Mail{Host: "smtp.example", Security: "starttls", From: "id@example.com", SPF: []string{"v=spf1 -all"}, DMARC: []string{"v=DMARC1"}},
+		Deliveries: &doctor.Deliveries{
+			Sinks: []doctor.Sink{{Name: "syslog"}}, Checkpoint: &doctor.CheckpointTarget{Last: now},
+		},
 		Admins:    &doctor.Admins{Super: 2, RequireMFA: true},
 		Passwords: &doctor.Passwords{Allowed: true, MinLength: 15, BreachedList: true, BreachedFrom: now},
 		Clients:   []doctor.Client{{ID: "a", Name: "App", Public: true, Grants: []string{"authorization_code"}, Redirects: []string{"http://127.0.0.1/cb"}}},
@@ -61,7 +64,7 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("%s: %s", f.Check, f.Title)
 		}
 	}
-	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "backup", "secrets", "mail", "clients"} {
+	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "backup", "secrets", "mail", "deliveries", "clients"} {
 		if !areas[area] {
 			t.Errorf("nothing is said about %s", area)
 		}
@@ -86,8 +89,18 @@ func TestFindings(t *testing.T) {
 		level doctor.Level
 		says  string // a part of the title or of what to do
 	}{
-		"development, public":    {func(f facts) { f.Production = false }, "server.environment", doctor.Problem, "ENVIRONMENT=production"},
-		"development, local":     {func(f facts) { f.Production, f.Server.Local = false, true }, "server.environment", doctor.Note, "development"},
+		"development, public": {func(f facts) { f.Production = false }, "server.environment", doctor.Problem, "ENVIRONMENT=production"},
+		"development, local":  {func(f facts) { f.Production, f.Server.Local = false, true }, "server.environment", doctor.Note, "development"},
+		"sink away": {func(f facts) {
+			f.Deliveries.Sinks[0].FailingSince, f.Deliveries.Sinks[0].Error = now.Add(-time.Minute*30), "refused"
+		}, "deliveries.sink", doctor.Warning, "30 minutes: refused"},
+		"sink long away": {func(f facts) { f.Deliveries.Sinks[0].FailingSince = now.Add(-5 * time.Hour) }, "deliveries.sink", doctor.Problem, "5 hours"},
+		"gap":            {func(f facts) { f.Deliveries.Sinks[0].Lost = 12 }, "deliveries.gap", doctor.Warning, "12 events"},
+		"webhook gone":   {func(f facts) { f.Deliveries.Webhooks = []string{"https://a.example"} }, "deliveries.webhook", doctor.Warning, "https://a.example"},
+		"checkpoint away": {func(f facts) {
+			f.Deliveries.Checkpoint = &doctor.CheckpointTarget{FailingSince: now.Add(-3 * time.Hour), Error: "status 500"}
+		}, "deliveries.checkpoint", doctor.Problem, "3 hours: status 500"},
+		"checkpoint never":       {func(f facts) { f.Deliveries.Checkpoint = &doctor.CheckpointTarget{} }, "deliveries.checkpoint", doctor.Note, "yet"},
 		"pending migrations":     {func(f facts) { f.Migrations = []string{"x"} }, "server.migrations", doctor.Problem, "gatehouse migrate"},
 		"long tokens":            {func(f facts) { f.Server.AccessTTL = 72 * time.Hour }, "server.access-ttl", doctor.Warning, "3 days"},
 		"open metrics":           {func(f facts) { f.Server.MetricsOpen = true }, "server.metrics", doctor.Note, "METRICS_HOST"},

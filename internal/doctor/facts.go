@@ -26,6 +26,7 @@ type Facts struct {
 	Passwords   *Passwords
 	Clients     []Client
 	Backups     *Backups
+	Deliveries  *Deliveries
 	Migrations  []string // that are pending
 }
 
@@ -202,4 +203,26 @@ type Client struct {
 	Unverified     bool
 	IntrospectAny  bool
 	Administrative bool // it may be given a scope of administrators
+}
+
+// Deliveries is what is known of where the audit log is delivered to.
+type Deliveries struct {
+	Sinks      []Sink
+	Webhooks   []string // addresses, without their paths, of those that the server has switched off
+	Checkpoint *CheckpointTarget
+}
+
+// Sink is a log server or webhook that is switched on.
+type Sink struct {
+	Name         string
+	FailingSince time.Time // zero: it is not failing
+	Error        string
+	Lost         int64 // events of the last 30 days that were given up on
+}
+
+// CheckpointTarget is how the attempts to send checkpoints to AUDIT_CHECKPOINT_URL have ended.
+type CheckpointTarget struct {
+	FailingSince time.Time // zero: the last attempt succeeded
+	Error        string
+	Last         time.Time // when it took one last, or zero
 }

@@ -668,7 +668,7 @@ func (m *memory) TokenSession(_ context.Context, id identity.SessionID, now time
 	return &TokenSession{Session: *s, Tokens: m.tokens[id]}, nil
 }
 
-func (m *memory) RotateTokens(_ context.Context, r TokenRotation) error {
+func (m *memory) RotateTokens(_ context.Context, r TokenRotation, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.tokens[r.Session]
@@ -677,6 +677,7 @@ func (m *memory) RotateTokens(_ context.Context, r TokenRotation) error {
 	}
 	t.Token, t.Expires, t.Refresh = r.Token, r.Expires, r.Refresh
 	m.tokens[r.Session] = t
+	m.events = append(m.events, ev...)
 	return nil
 }
 

@@ -243,6 +243,8 @@ func (s *Server) refresh(
 	}
 	pair, tokens := s.tokens.pair(sess.ID, v.Now)
 	tokens.Client = by
+	ev := v.event(audit.SessionRefreshed, sess.User)
+	ev.Session, ev.Client = string(sess.ID), string(by)
 	err = s.store.RotateTokens(ctx, TokenRotation{
 		Session: sess.ID,
 		Old:     old,
@@ -252,7 +254,7 @@ func (s *Server) refresh(
 		Now:     v.Now,
 		IP:      v.IP,
 		Agent:   v.agent(),
-	})
+	}, ev)
 	if fault.Is(err, fault.Consumed) { // another server did it at the same moment
 		return nil, nil, errConsumedToken()
 	}

@@ -58,6 +58,8 @@ func TestTokenSession(t *testing.T) {
 	h.rejected(err, ReasonTokenInvalid)
 	_, err = h.s.ResumeToken(ctx, h.visit(), renewed.Token)
 	testkit.Must(t, err)
+	last := h.m.events[len(h.m.events)-1]
+	testkit.Equal(t, "recorded", string(last.Type)+" "+last.Session+" "+last.Client, "SESSION_REFRESHED "+string(sess.ID)+" app")
 
 	h.now = h.now.Add(14 * time.Hour)
 	_, _, err = h.s.Refresh(ctx, h.visit(), "app", renewed.Refresh)

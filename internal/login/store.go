@@ -463,7 +463,7 @@ type TokenSessionStore interface {
 	TokenSession(ctx context.Context, id identity.SessionID, now time.Time) (*TokenSession, error)
 	// RotateTokens replaces the tokens of a session in one statement on the condition of the
 	// refresh token: Consumed if that is another one, or the session has ended.
-	RotateTokens(ctx context.Context, r TokenRotation) error
+	RotateTokens(ctx context.Context, r TokenRotation, ev ...audit.Event) error
 	// PutLoginState stores what a caller has asked for under the hash of a state, in place of what
 	// was stored there.
 	PutLoginState(ctx context.Context, h secret.Hash, opening string, until time.Time) error

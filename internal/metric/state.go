@@ -18,6 +18,7 @@ type State struct {
 	deliveries  *prometheus.GaugeVec
 	oldest      prometheus.Gauge
 	sinks       *prometheus.GaugeVec
+	checkpoint  prometheus.Gauge
 	revocations prometheus.Gauge
 	sequence    prometheus.Gauge
 	lag         prometheus.Histogram
@@ -47,6 +48,8 @@ func newState(m *Metrics, b Build) *State {
 		sinks: m.gauges("gatehouse_audit_sink_failures",
 			"Attempts in a row that failed to deliver the audit log, by the name of the log server; "+
 				"webhooks are one.", "sink"),
+		checkpoint: m.gauge("gatehouse_audit_checkpoint_failing_seconds",
+			"Time since when no checkpoint of the audit log has reached AUDIT_CHECKPOINT_URL; 0 if the last one did."),
 		revocations: m.gauge("gatehouse_revocations",
 			"Revocations in force in the memory of this server."),
 		sequence: m.gauge("gatehouse_revocation_sequence",
@@ -133,6 +136,9 @@ func (s *State) Sinks(failures map[string]int) {
 		s.sinks.WithLabelValues(name).Set(float64(n))
 	}
 }
+
+// CheckpointFailing sets for how long no checkpoint has reached AUDIT_CHECKPOINT_URL.
+func (s *State) CheckpointFailing(d time.Duration) { s.checkpoint.Set(max(d, 0).Seconds()) }
 
 // Revocations sets what is known of the revocation log.
 func (s *State) Revocations(inForce int, sequence int64) {

@@ -56,6 +56,7 @@ type authorization struct {
 	acr          string // the class to reach, or ""
 	essential    bool   // without that class the request fails
 	claims       json.RawMessage
+	test         bool   // an administrator tests the sign-in; the response goes to the console
 	bound        string // the key that must redeem the code, as Grant.Bound, or ""
 }
 
@@ -83,7 +84,8 @@ func (s *Server) newAuthorization(ctx context.Context, form url.Values) (*author
 	switch {
 	case req.redirect != "":
 		req.redirectSent = true
-		if !cl.MatchRedirect(req.redirect) {
+		req.test = s.tests.requested(cl.ID, form)
+		if !req.test && !cl.MatchRedirect(req.redirect) {
 			err := invalid(ReasonRedirectUnknown, "The app asked to send you to an "+
 				"address that is not registered for it. If you run it: register the redirect_uri "+
 				"exactly as it is sent.")

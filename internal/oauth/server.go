@@ -69,6 +69,7 @@ type Server struct {
 	ring    *jose.Ring
 	keys    *secret.Keys
 	flows   *secret.Box
+	tests   SignInTests
 
 	clientKeys ClientKeys
 	failures   failureLimiter
@@ -88,6 +89,7 @@ func New(
 		ring:       ring,
 		keys:       keys,
 		flows:      keys.Box("flow"),
+		tests:      NewSignInTests(cfg.Issuer, keys),
 		clientKeys: ClientKeys{fetch},
 	}
 }

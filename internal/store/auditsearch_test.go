@@ -38,6 +38,9 @@ func TestAuditSearch(t *testing.T) {
 			"an address":       {IP: "192.0.2.1"},
 			"a network":        {Network: netip.MustParsePrefix("192.0.2.0/31")},
 			"a reason":         {Reason: audit.ReasonWrongPassword, Type: audit.LoginFailed},
+			"failures":         {Failures: true},
+			"of a client":      {Failures: true, Client: "c1"},
+			"of a user":        {Failures: true, User: "u1"},
 			"a text":           {Text: "METHOD=pass"},
 			"text of a user":   {Text: "browser/2", User: "u1"},
 			"a time":           {Since: l.now.Add(-100 * time.Second), Until: l.now.Add(-50 * time.Second)},
@@ -94,6 +97,9 @@ func (l *ledger) various(t *testing.T, n int) (all []audit.Event) {
 			e.Type, e.Client, e.Actor, e.User = audit.RefreshTokenUsed, fmt.Sprintf("c%d", i%3), fmt.Sprintf("c%d", i%3), fmt.Sprintf("u%d", i%4)
 		case 4:
 			e.Type, e.Actor, e.User = audit.UserUpdated, "u2", fmt.Sprintf("u%d", i%4)
+			if i%5 == 0 {
+				e.Type, e.Client, e.Reason = audit.ClientAuthFailed, fmt.Sprintf("c%d", i%3), "wrong_secret"
+			}
 		case 5:
 			e.Type, e.Actor, e.TargetType, e.TargetID = audit.ScopeUpdated, "cli", audit.TargetScope, fmt.Sprintf("s%d", i%2)
 		}
@@ -124,7 +130,7 @@ func matches(q *admin.AuditQuery, e *audit.Event) bool {
 	text := strings.ToLower(e.Agent + " method=" + e.Detail["method"])
 	return typed && is(q.User, e.User) && is(q.Actor, e.Actor) && is(q.Client, e.Client) &&
 		is(q.TargetType, kind) && is(q.TargetID, id) && is(q.IP, e.IP) && is(q.Reason, e.Reason) &&
-		(!q.Network.IsValid() || q.Network.Contains(a)) && strings.Contains(text, strings.ToLower(q.Text)) &&
+		(!q.Failures || e.Reason != "") && (!q.Network.IsValid() || q.Network.Contains(a)) && strings.Contains(text, strings.ToLower(q.Text)) &&
 		(q.Since.IsZero() || !e.At.Before(q.Since)) && (q.Until.IsZero() || e.At.Before(q.Until))
 }
 
@@ -139,6 +145,7 @@ func TestAuditPlans(t *testing.T) {
 			" type <> 'REFRESH_TOKEN_USED' AND type <> 'TOKENS_ISSUED' AND type IN ('x', 'y')": "audit_log_rare",
 		"target_id <> '' AND target_type = 'x' AND target_id = 'y'": "audit_log_target",
 		"reason <> '' AND request_id = 'x'":                         "audit_log_failed_request",
+		"reason <> '' AND client_id = 'x'":                          "audit_log_failures",
 	} {
 		rows, err := l.raw.Rows(t.Context(), "EXPLAIN QUERY PLAN SELECT * FROM audit_log WHERE "+what+
 			" AND id >= '' AND id < 'z' ORDER BY id DESC LIMIT 50")

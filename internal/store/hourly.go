@@ -23,6 +23,7 @@ const (
 	countedDelay = 10 * time.Second
 	hourlyStays  = 400 * 24 * time.Hour
 	maxSize      = 100_000 // how far Sizes counts
+	recentGaps   = 30 * 24 * time.Hour
 	addHourly    = "INSERT INTO hourly_counts (hour, name, n) VALUES ($1, $2, $3)" +
 		" ON CONFLICT (hour, name) DO UPDATE SET n = hourly_counts.n + excluded.n"
 	setHourly = "INSERT INTO hourly_counts (hour, name, n) VALUES ($1, $2, $3)" +
@@ -140,6 +141,8 @@ func (d *DB) HourlyCounts(ctx context.Context, from time.Time) ([]admin.HourlyCo
 
 // Sizes returns how many things there are, each up to a bound.
 func (d *DB) Sizes(ctx context.Context, now time.Time) (out admin.Sizes, err error) {
+	a := &out.Attention
+	soon, recent := unixMilli(now.Add(admin.ExpiringSoon)), secret.IDAt(now.Add(-recentGaps))
 	for _, s := range []struct {
 		to   *admin.Size
 		from string
@@ -149,6 +152,12 @@ func (d *DB) Sizes(ctx context.Context, now time.Time) (out admin.Sizes, err err
 		{&out.Clients, "clients", nil},
 		{&out.DeadMail, "outbox WHERE state <> 'queued' AND state = 'dead' AND kind = 'mail'", nil},
 		{&out.LockedUsers, "locks WHERE locked_until > 0 AND locked_until > $1 AND name LIKE 'user:%'", []any{unixMilli(now)}},
+		{&a.ExpiringSecrets, "(SELECT DISTINCT client_id FROM client_secrets WHERE expires_at > 0 AND expires_at > $1" +
+			" AND expires_at <= $2) AS expiring", []any{unixMilli(now), soon}},
+		{&a.FailingSinks, "sinks WHERE active = TRUE AND failing_since > 0", nil},
+		{&a.Gaps, "sink_gaps WHERE id >= $1 AND state = 'parked'", []any{recent}},
+		{&a.EndedWebhooks, "webhooks WHERE ended <> ''", nil},
+		{&a.OldKeys, "keys WHERE retired_at = 0 AND active_at < $1", []any{unixMilli(now.Add(-admin.OldKey))}},
 	} {
 		if *s.to, err = d.sizeOf(ctx, s.from, s.args...); err != nil {
 			return out, err

@@ -136,6 +136,8 @@ func (l *listing[T]) next(
 // orderName returns what callers call the order in which a list is read.
 func (l *listing[T]) orderName(use plan) string {
 	switch {
+	case use.terms && l.postings[use.lead].exact: // by the ids, which are in order of time
+		return admin.OrderCreated
 	case use.terms:
 		return admin.OrderMatch
 	case use.column == l.sort:

@@ -65,9 +65,10 @@ func (d *DB) TokenSession(
 }
 
 // RotateTokens replaces the tokens of a session, once for each refresh token. It returns Consumed
-// if the refresh token is another one by now, or the session has ended.
-func (d *DB) RotateTokens(ctx context.Context, r login.TokenRotation) error {
-	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
+// if the refresh token is another one by now, or the session has ended; the events are not stored
+// then.
+func (d *DB) RotateTokens(ctx context.Context, r login.TokenRotation, ev ...audit.Event) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, rotateTokens,
 			r.Token, unixMilli(r.Expires), r.Refresh, r.Session, r.Old, unixMilli(r.Now))
 		if err != nil {

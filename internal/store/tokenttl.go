@@ -42,6 +42,19 @@ func raiseTokenTTL(ctx context.Context, c sqldb.Conn, ttl time.Duration) error {
 	return err
 }
 
+// LongestToken returns the longest TTL that an access token of this database has had, or 0.
+func (d *DB) LongestToken(ctx context.Context) (time.Duration, error) {
+	text, err := d.Meta(ctx, metaTokenTTL)
+	if fault.Is(err, fault.NotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return time.Duration(ms) * time.Millisecond, err
+}
+
 // tokenTTL returns how long a revocation made now must be stored.
 func tokenTTL(ctx context.Context, c sqldb.Conn) (time.Duration, error) {
 	var text string

@@ -51,6 +51,9 @@ func readSpec(dir string) (object, error) {
 	if err := derive(schemas); err != nil {
 		return nil, err
 	}
+	if err := idempotency(doc); err != nil {
+		return nil, err
+	}
 	if err := complete(doc); err != nil {
 		return nil, err
 	}

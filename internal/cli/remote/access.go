@@ -291,6 +291,16 @@ func (s *Server) Explain(ctx context.Context, _ admin.Actor, requestID string) (
 	return out, nil
 }
 
+// Denials returns a page of what the gateway has denied.
+func (s *Server) Denials(
+	ctx context.Context, _ admin.Actor, q admin.DenialQuery,
+) (*admin.List[access.DenialRecord], error) {
+	q.Page.Exact = false // the total is exact
+	return page(ctx, s, parameters("client_id", q.Client), q.Page, func(doc *object) (access.DenialRecord, error) {
+		return *denialOf(member[string](*doc, "request_id"), *doc), nil
+	}, "denials")
+}
+
 func denialOf(requestID string, d object) *access.DenialRecord {
 	return &access.DenialRecord{
 		RequestID: requestID,

@@ -55,7 +55,7 @@ func eventsOf(docs []object) []audit.Event {
 
 func auditParameters(q admin.AuditQuery) url.Values {
 	return parameters("event", q.Event, "actor_id", q.Actor, "user_id", q.User, "client_id", q.Client,
-		"resource_type", q.TargetType, "resource_id", q.TargetID, "request_id", q.RequestID, "reason", q.Reason,
+		"resource_type", q.TargetType, "resource_id", q.TargetID, "request_id", q.RequestID, "reason", q.Reason, "failed", whether(q.Failures),
 		"ip", q.IP, "text", q.Text, "from", instant(q.Since), "to", instant(q.Until))
 }
 
@@ -202,22 +202,37 @@ func (s *Server) ExportUsers(
 	if in.Hashes {
 		values.Set("password_hashes", "true")
 	}
-	body, err := s.open(ctx, values, "users", "export")
+	return s.export(ctx, values, in.Format, w, "users", "export")
+}
+
+// ExportClients writes clients to w.
+func (s *Server) ExportClients(ctx context.Context, _ admin.Actor, in admin.ClientExport, w io.Writer) (int, error) {
+	q := in.Query
+	values := parameters("search", q.Search, "type", q.Type, "secret_expires_before", instant(q.SecretExpiresBefore),
+		"format", string(in.Format))
+	return s.export(ctx, values, in.Format, w, "clients", "export")
+}
+
+// export writes the file at a path to w, and returns how many things it has.
+func (s *Server) export(
+	ctx context.Context, query url.Values, format admin.UserFormat, w io.Writer, path ...string,
+) (int, error) {
+	body, err := s.open(ctx, query, path...)
 	if err != nil {
 		return 0, err
 	}
 	defer body.Close()
-	count := &counter{csv: in.Format == admin.FormatCSV}
+	count := &counter{csv: format == admin.FormatCSV}
 	if _, err := io.Copy(io.MultiWriter(w, count), body); err != nil {
 		return 0, s.torn(ctx, err)
 	}
 	if !count.csv && !count.ended() {
 		return 0, errTorn
 	}
-	return count.users(), nil
+	return count.things(), nil
 }
 
-// counter counts the users of an export as it passes.
+// counter counts the things of an export as it passes.
 type counter struct {
 	csv    bool
 	rows   int
@@ -251,8 +266,8 @@ func (c *counter) ended() bool {
 	return err == nil && end && n == int64(c.rows-1)
 }
 
-// users returns how many rows are users: all but the header, or the last line.
-func (c *counter) users() int { return max(c.rows-1, 0) }
+// things returns how many rows are things: all but the header, or the last line.
+func (c *counter) things() int { return max(c.rows-1, 0) }
 
 // ImportUsers creates the users of a file.
 func (s *Server) ImportUsers(

@@ -292,6 +292,8 @@ type list[T any] struct {
 	Total   int    `json:"total"`
 	TotalIs string `json:"total_is"`
 	Next    string `json:"next"`
+
+	SortedBy string `json:"sorted_by"`
 }
 
 // page reads a page of a list that may be longer than those of the API. The items of T become those
@@ -310,7 +312,7 @@ func page[T, U any](ctx context.Context, s *Server, query url.Values, p admin.Pa
 			return nil, err
 		}
 		if first {
-			out.Total, out.AtLeast = answer.Total, answer.TotalIs != ""
+			out.Total, out.AtLeast, out.SortedBy = answer.Total, answer.TotalIs != "", answer.SortedBy
 		}
 		for i := range answer.Data {
 			item, err := convert(&answer.Data[i])
@@ -374,6 +376,14 @@ func parameters(pairs ...string) url.Values {
 		}
 	}
 	return q
+}
+
+// whether returns a switch for a query, or "" where it is off.
+func whether(on bool) string {
+	if on {
+		return "true"
+	}
+	return ""
 }
 
 // instant returns a time for a query, or "" for the zero time.

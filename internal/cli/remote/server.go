@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -136,7 +135,19 @@ func (s *Server) Overview(ctx context.Context, _ admin.Actor, period string) (*a
 	if err := s.get(ctx, &doc, parameters("period", period), "metrics", "overview"); err != nil {
 		return nil, err
 	}
+	attention := member[object](doc, "attention")
 	return &admin.Overview{
+		Sizes: admin.Sizes{
+			LockedUsers: sizeOf(doc, "locked_users"),
+			DeadMail:    sizeOf(doc, "dead_messages"),
+			Attention: admin.Attention{
+				ExpiringSecrets: sizeOf(attention, "expiring_secrets"),
+				FailingSinks:    sizeOf(attention, "failing_sinks"),
+				Gaps:            sizeOf(attention, "gaps"),
+				EndedWebhooks:   sizeOf(attention, "ended_webhooks"),
+				OldKeys:         sizeOf(attention, "old_keys"),
+			},
+		},
 		Period:   member[string](doc, "period"),
 		From:     at(doc, "from"),
 		Step:     time.Duration(member[int64](doc, "step_seconds")) * time.Second,
@@ -146,6 +157,11 @@ func (s *Server) Overview(ctx context.Context, _ admin.Actor, period string) (*a
 		Locks:    member[[]int](doc, "locks"),
 		Sessions: member[[]int](doc, "sessions"),
 	}, nil
+}
+
+func sizeOf(doc object, name string) admin.Size {
+	size := member[object](doc, name)
+	return admin.Size{N: member[int](size, "n"), AtLeast: member[bool](size, "at_least")}
 }
 
 func keyOf(doc object) jose.StoredKey {
@@ -193,21 +209,23 @@ func (s *Server) RotateKey(ctx context.Context, _ admin.Actor, in admin.KeyRotat
 }
 
 // RetirableKey returns a key. Whether it can be withdrawn is decided when it is.
-func (s *Server) RetirableKey(ctx context.Context, a admin.Actor, id string) (jose.StoredKey, error) {
-	keys, err := s.Keys(ctx, a)
-	if err != nil {
-		return jose.StoredKey{}, err
+func (s *Server) RetirableKey(ctx context.Context, _ admin.Actor, id string) (admin.KeyUse, error) {
+	var answer list[object]
+	if err := s.get(ctx, &answer, nil, "keys"); err != nil {
+		return admin.KeyUse{}, err
 	}
-	i := slices.IndexFunc(keys, func(k jose.StoredKey) bool { return k.ID == id })
-	if i < 0 {
-		return jose.StoredKey{}, fault.New(fault.NotFound, "there is no key %q", id)
+	for _, doc := range answer.Data {
+		if k := keyOf(doc); k.ID == id {
+			return admin.KeyUse{StoredKey: k, TokensUntil: at(doc, "tokens_until"), Issued: -1}, nil
+		}
 	}
-	return keys[i], nil
+	return admin.KeyUse{}, fault.New(fault.NotFound, "there is no key %q", id)
 }
 
 // RetireKey withdraws a key.
 func (s *Server) RetireKey(ctx context.Context, a admin.Actor, id string) (jose.StoredKey, error) {
-	k, err := s.RetirableKey(ctx, a, id)
+	found, err := s.RetirableKey(ctx, a, id)
+	k := found.StoredKey
 	if err != nil {
 		return k, err
 	}

@@ -72,15 +72,28 @@ func actorClaim(id string) *actor {
 func (a *accessTokens) write(
 	ctx context.Context, cl *client.Client, t *oauth.AccessToken, now time.Time,
 ) (string, error) {
-	format := cl.TokenFormat
-	if format == "" {
-		format = a.format
-	}
-	if format == oauth.FormatOpaque {
+	if a.formatOf(cl) == oauth.FormatOpaque {
 		token := secret.NewToken(secret.PrefixAccessToken)
 		return token, a.store.PutOpaque(ctx, a.keys.Hash(token), t)
 	}
-	payload, err := json.Marshal(accessClaims{
+	payload, err := a.claims(t)
+	if err != nil {
+		return "", err
+	}
+	return a.ring.Sign(ctx, a.algorithm(cl), cl.AccessTokenTyp(), payload, now)
+}
+
+// formatOf returns the format of a client's access tokens.
+func (a *accessTokens) formatOf(cl *client.Client) string {
+	if cl.TokenFormat != "" {
+		return cl.TokenFormat
+	}
+	return a.format
+}
+
+// claims returns the payload of a JWT access token.
+func (a *accessTokens) claims(t *oauth.AccessToken) ([]byte, error) {
+	return json.Marshal(accessClaims{
 		Issuer:   a.issuer,
 		Subject:  t.Subject,
 		Audience: t.Audience,
@@ -99,10 +112,6 @@ func (a *accessTokens) write(
 		Confirm:  confirmationOf(t.Bound),
 		Actor:    actorClaim(t.Actor),
 	})
-	if err != nil {
-		return "", err
-	}
-	return a.ring.Sign(ctx, a.algorithm(cl), cl.AccessTokenTyp(), payload, now)
 }
 
 // algorithm returns the signature algorithm of a client's tokens.

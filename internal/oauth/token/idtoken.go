@@ -33,17 +33,26 @@ type idToken struct {
 func (s *Server) writeIDToken(
 	ctx context.Context, r *Request, a *Access, nonce, access string,
 ) (string, error) {
+	alg := s.access.algorithm(r.Client)
+	payload, err := s.idTokenClaims(r, a, nonce, jose.AccessHash(alg, access))
+	if err != nil {
+		return "", err
+	}
+	return s.ring.Sign(ctx, alg, oauth.TypeIDToken, payload, r.Now)
+}
+
+// idTokenClaims returns the payload of an ID token.
+func (s *Server) idTokenClaims(r *Request, a *Access, nonce, accessHash string) ([]byte, error) {
 	ttl := r.Client.IDTokenTTL
 	if ttl <= 0 {
 		ttl = s.cfg.IDTokenTTL
 	}
-	expires := r.Now.Add(ttl)
-	alg, g := s.access.algorithm(r.Client), a.Grant
+	expires, g := r.Now.Add(ttl), a.Grant
 	if g.Impersonated() {
 		expires = earlier(expires, g.AbsoluteEnd.Truncate(time.Second))
 	}
 	requested := oauth.ParseClaims(g.Claims).Allowed(r.Client).IDToken
-	payload, err := json.Marshal(idToken{
+	return json.Marshal(idToken{
 		Issuer:   s.cfg.Issuer,
 		Subject:  string(a.User.ID),
 		Audience: oauth.Audience{string(r.Client.ID)},
@@ -54,14 +63,10 @@ func (s *Server) writeIDToken(
 		ACR:      g.ACR,
 		AMR:      g.AMR,
 		Session:  string(g.Session),
-		AtHash:   jose.AccessHash(alg, access),
+		AtHash:   accessHash,
 		Actor:    actorClaim(g.Impersonator.ID),
 		profile:  profileOf(a.User, idTokenScopes(r.Client, a.Scopes), requested),
 	})
-	if err != nil {
-		return "", err
-	}
-	return s.ring.Sign(ctx, alg, oauth.TypeIDToken, payload, r.Now)
 }
 
 // idTokenScopes returns the scopes whose claims a client's ID tokens carry. Without the profile

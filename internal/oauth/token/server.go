@@ -57,6 +57,7 @@ type Server struct {
 	passwords    PasswordChecker
 	secrets      secretChecker
 	nonces       nonces
+	tests        oauth.SignInTests
 	replays      Replays
 	access       *accessTokens
 	refresh      *refreshTokens
@@ -87,6 +88,7 @@ func New(cfg oauth.Config, p Parts) *Server {
 		secrets:   secretChecker{p.Keys},
 		nonces:    nonces{key: p.Keys.Derive("dpop-nonce"), required: cfg.DPoPNonce},
 		replays:   p.Replays,
+		tests:     oauth.NewSignInTests(cfg.Issuer, p.Keys),
 		refresh:   newRefreshTokens(cfg, p.Store, p.Keys),
 		issued:    newIssuanceCounter(),
 		failures:  audit.NewFailureCounter(),

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -192,6 +193,45 @@ func (s *suite) denials(t *testing.T) {
 	if len(got.Path) > 1<<10 {
 		t.Errorf("a path of %d bytes was stored", len(got.Path))
 	}
+}
+
+// The denials of a client are listed page by page, newest first, whatever others were denied.
+func (s *suite) denialsOfClient(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	var all []*access.DenialRecord
+	for i := range 30 {
+		all = append(all, &access.DenialRecord{
+			RequestID: fmt.Sprintf("r%02d", i),
+			At:        s.now.Add(time.Duration(i/4) * time.Second), // several at one time
+			Caller:    access.RecordedCaller{Client: []string{"shop", "other", ""}[i%3]},
+		})
+	}
+	all = append(all, &access.DenialRecord{RequestID: "long", Caller: access.RecordedCaller{Client: strings.Repeat("c", 300)}})
+	testkit.Must(t, db.PutDenials(ctx, all))
+	read := func(client string, n int) (ids string) {
+		var after *admin.Position
+		for {
+			rows, err := db.Denials(ctx, admin.DenialQuery{Client: client}, admin.Page{Limit: n}, after)
+			testkit.Must(t, err)
+			for _, r := range rows.Items {
+				ids += " " + r.RequestID
+			}
+			if client != "" {
+				testkit.Equal(t, "total", rows.Total, 10)
+			}
+			if after = rows.Next; after == nil {
+				return ids
+			}
+		}
+	}
+	testkit.Equal(t, "of the client", read("shop", 3), " r27 r24 r21 r18 r15 r12 r09 r06 r03 r00")
+	testkit.Equal(t, "all", strings.Count(read("", 7), " "), 31)
+	if ids := read("", 100); !strings.HasPrefix(ids, " r29 r28 r27") {
+		t.Errorf("all: %s", ids)
+	}
+	rows, err := db.Denials(ctx, admin.DenialQuery{Client: "nobody\x00"}, admin.Page{}, nil)
+	testkit.Must(t, err)
+	testkit.Equal(t, "of nobody", len(rows.Items)+rows.Total, 0)
 }
 
 // Only the newest 10,000 denials are stored, and none for longer than a day.

@@ -29,6 +29,7 @@ func (s handlers) Events(ctx context.Context, in gen.EventsRequestObject) (gen.E
 		TargetID:   value(p.ResourceID),
 		RequestID:  value(p.RequestID),
 		Reason:     value(p.Reason),
+		Failures:   value(p.Failed),
 		IP:         value(p.IP),
 		Text:       value(p.Text),
 		Limit:      limit(p.Limit),
@@ -209,6 +210,7 @@ func (s handlers) ExportEvents(
 		TargetID:   value(p.ResourceID),
 		RequestID:  value(p.RequestID),
 		Reason:     value(p.Reason),
+		Failures:   value(p.Failed),
 	}
 	if err := auditTimes(ctx, &q, p.Since, p.From, p.To); err != nil {
 		return nil, err

@@ -39,12 +39,13 @@ func (s handlers) Clients(ctx context.Context, in gen.ClientsRequestObject) (gen
 		return nil, err
 	}
 	out := gen.Clients200JSONResponse{
-		Data:    []management.Client{},
-		Total:   found.Total,
-		TotalIs: atLeast(found.AtLeast),
-		Limit:   q.Page.Limit,
-		Offset:  q.Page.Offset,
-		Next:    optional(found.Next),
+		Data:     []management.Client{},
+		Total:    found.Total,
+		TotalIs:  atLeast(found.AtLeast),
+		Limit:    q.Page.Limit,
+		Offset:   q.Page.Offset,
+		Next:     optional(found.Next),
+		SortedBy: optional(found.SortedBy),
 	}
 	for _, c := range found.Items {
 		view, err := s.clientView(ctx, c)

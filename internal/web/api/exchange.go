@@ -28,6 +28,9 @@ const (
 	typeProblem = "application/problem+json"
 )
 
+// matchHeader names the version that a change is based on.
+const matchHeader = "If-Match"
+
 // exchange is one request and its answer, on its way through the generated code.
 type exchange struct {
 	w     http.ResponseWriter
@@ -77,7 +80,21 @@ func (s *Server) prepare(x *exchange, r *http.Request, path string) error {
 	if err := s.authenticate(x); err != nil {
 		return err
 	}
+	if err := x.checkCondition(); err != nil {
+		return err
+	}
 	return errors.Join(s.checkInput(x, values), nil)
+}
+
+// checkCondition returns fault.Stale for a change on the condition of a version where there is
+// none: such a condition cannot hold (RFC 9110 §13.1.1), and is never ignored.
+func (x *exchange) checkCondition() error {
+	tag := strings.TrimSpace(x.r.Header.Get(matchHeader))
+	if tag == "" || tag == "*" || x.op.method == http.MethodGet || x.op.parameter("header", matchHeader) != nil {
+		return nil
+	}
+	return fault.New(fault.Stale,
+		"What this operation changes has no version, so that no If-Match but * holds. Nothing was changed.")
 }
 
 // checkInput checks parameters and body.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 	"github.com/gatehouse-id/gatehouse/management"
 )
@@ -29,8 +30,32 @@ func (s handlers) Explain(ctx context.Context, in gen.ExplainRequestObject) (gen
 	return out, nil
 }
 
+// Denials answers a page of what the gateway has denied.
+func (s handlers) Denials(ctx context.Context, in gen.DenialsRequestObject) (gen.DenialsResponseObject, error) {
+	q := admin.DenialQuery{
+		Client: value(in.Params.ClientID),
+		Page:   page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, false),
+	}
+	found, err := s.Operations.Denials(ctx, actorOf(ctx), q)
+	if err != nil {
+		return nil, err
+	}
+	out := gen.Denials200JSONResponse{
+		Data:   []management.GatewayDenial{},
+		Total:  found.Total,
+		Limit:  q.Page.Limit,
+		Offset: q.Page.Offset,
+		Next:   optional(found.Next),
+	}
+	for i := range found.Items {
+		out.Data = append(out.Data, *denialView(&found.Items[i]))
+	}
+	return out, nil
+}
+
 func denialView(r *access.DenialRecord) *management.GatewayDenial {
 	return &management.GatewayDenial{
+		RequestID:    r.RequestID,
 		At:           r.At.UTC(),
 		Method:       r.Method,
 		Host:         r.Host,

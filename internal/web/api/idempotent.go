@@ -13,11 +13,11 @@ import (
 const keyHeader = "Idempotency-Key"
 
 // serve carries out the operation of a request whose input was checked. A request with an
-// Idempotency-Key that was carried out before gets the same answer again. A caller without the
-// scope of the operation gets no stored answer: the operation denies it.
+// Idempotency-Key that was carried out before gets the same answer again. A caller who may not
+// call the operation gets no stored answer: the operation denies it.
 func (s *Server) serve(x *exchange, path string) error {
 	key := x.r.Header.Get(keyHeader)
-	if key == "" || x.op.parameter("header", keyHeader) == nil || !x.actor.Can(admin.Scope(x.op.scope())) {
+	if key == "" || x.op.parameter("header", keyHeader) == nil || !s.mayRepeat(x) {
 		x.op.serve(x.w, x.r)
 		return nil
 	}
@@ -60,6 +60,13 @@ func (s *Server) serve(x *exchange, path string) error {
 			"error", err)
 	}
 	return nil
+}
+
+// mayRepeat reports whether a caller may be shown the stored answer of an operation: they have its
+// scope, and have signed in as recently and as strongly as it demands.
+func (s *Server) mayRepeat(x *exchange) bool {
+	scope := admin.Scope(x.op.scope())
+	return x.actor.Can(scope) && (!scope.Changes() || s.Operations.StepUpNeeded(x.actor) == nil)
 }
 
 // replay writes an answer that was given before.

@@ -53,6 +53,9 @@ func (f streamed) VisitImportClientsResponse(w http.ResponseWriter) error { retu
 // VisitExportProofsResponse writes the answer.
 func (f streamed) VisitExportProofsResponse(w http.ResponseWriter) error { return f(w) }
 
+// VisitExportClientsResponse writes the answer.
+func (f streamed) VisitExportClientsResponse(w http.ResponseWriter) error { return f(w) }
+
 // VisitExportUsersResponse writes the answer.
 func (f streamed) VisitExportUsersResponse(w http.ResponseWriter) error { return f(w) }
 
@@ -236,6 +239,38 @@ func (s handlers) ExportUsers(ctx context.Context, in gen.ExportUsersRequestObje
 		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 		return stream(w, kind, func(out io.Writer) error {
 			_, err := s.Operations.ExportUsers(long, a, o, out)
+			return err
+		})
+	}), nil
+}
+
+// ExportClients writes clients to a file.
+func (s handlers) ExportClients(
+	ctx context.Context, in gen.ExportClientsRequestObject,
+) (gen.ExportClientsResponseObject, error) {
+	a := actorOf(ctx)
+	before, err := bound("secret_expires_before", in.Params.SecretExpiresBefore, false)
+	if err != nil {
+		return nil, err
+	}
+	o := admin.ClientExport{
+		Query: admin.ClientQuery{
+			Search:              value(in.Params.Search),
+			Type:                string(value(in.Params.Type)),
+			SecretExpiresBefore: before,
+		},
+		Format: admin.FormatJSON,
+	}
+	kind, name := typeLines, "clients.jsonl"
+	if in.Params.Format != nil && string(*in.Params.Format) == string(admin.FormatCSV) {
+		o.Format, kind, name = admin.FormatCSV, "text/csv; charset=utf-8", "clients.csv"
+	}
+	return streamed(func(w http.ResponseWriter) error {
+		long, cancel := withoutDeadline(ctx)
+		defer cancel()
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+		return stream(w, kind, func(out io.Writer) error {
+			_, err := s.Operations.ExportClients(long, a, o, out)
 			return err
 		})
 	}), nil

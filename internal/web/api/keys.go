@@ -22,7 +22,13 @@ func (s handlers) Keys(ctx context.Context, _ gen.KeysRequestObject) (gen.KeysRe
 	}
 	out := gen.Keys200JSONResponse{Data: []management.Key{}, Total: len(all), Limit: len(all)}
 	for _, k := range all {
-		out.Data = append(out.Data, keyView(k, web.EventOf(ctx).Now))
+		view := keyView(k, web.EventOf(ctx).Now)
+		until, err := s.Operations.KeyTokensUntil(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		view.TokensUntil = moment(until)
+		out.Data = append(out.Data, view)
 	}
 	return out, nil
 }

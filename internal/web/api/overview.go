@@ -50,7 +50,18 @@ func (s handlers) overview(ctx context.Context, period string) (*management.Over
 		ActiveSessions: sizeView(x.Sizes.Sessions),
 		DeadMessages:   sizeView(x.Sizes.DeadMail),
 		LockedUsers:    sizeView(x.Sizes.LockedUsers),
+		Attention:      attentionView(&x.Sizes.Attention),
 	}, nil
+}
+
+func attentionView(a *admin.Attention) management.Attention {
+	return management.Attention{
+		ExpiringSecrets: sizeView(a.ExpiringSecrets),
+		FailingSinks:    sizeView(a.FailingSinks),
+		Gaps:            sizeView(a.Gaps),
+		EndedWebhooks:   sizeView(a.EndedWebhooks),
+		OldKeys:         sizeView(a.OldKeys),
+	}
 }
 
 func sizeView(s admin.Size) management.Size {

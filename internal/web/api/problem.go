@@ -132,7 +132,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ev := web.EventOf(r.Context())
 	ev.Err = err
 	body, p := problemOf(err)
-	if x := exchangeOf(r.Context()); x != nil && p.Code == admin.ReasonInsufficientScope && p.Scope == "" {
+	var denied *admin.AccessError
+	unnamed := errors.As(err, &denied) && denied.Unnamed
+	if x := exchangeOf(r.Context()); x != nil && p.Code == admin.ReasonInsufficientScope && p.Scope == "" && !unnamed {
 		p.Scope = x.op.scope()
 		body.Scope = optional(p.Scope)
 	}

@@ -37,12 +37,13 @@ func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.Use
 		return nil, err
 	}
 	out := gen.Users200JSONResponse{
-		Data:    []management.User{},
-		Total:   found.Total,
-		TotalIs: atLeast(found.AtLeast),
-		Limit:   q.Page.Limit,
-		Offset:  q.Page.Offset,
-		Next:    optional(found.Next),
+		Data:     []management.User{},
+		Total:    found.Total,
+		TotalIs:  atLeast(found.AtLeast),
+		Limit:    q.Page.Limit,
+		Offset:   q.Page.Offset,
+		Next:     optional(found.Next),
+		SortedBy: optional(found.SortedBy),
 	}
 	for i := range users {
 		u := userView(&users[i])

@@ -27,12 +27,13 @@ func (s *Server) auditSection() section {
 		routes: append([]route{
 			{"GET /admin/audit", []string{"Events"}, s.showAudit},
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
+			{"GET /admin/audit/denials", []string{"Denials"}, s.showDenials},
 			{"GET /admin/audit/export", []string{"ExportEvents"}, s.exportAudit},
 			{"GET /admin/audit/proofs", []string{"ExportProofs"}, s.exportProofs},
 			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps", "AuditCheckpoint"}, s.showSinks},
 			{"GET /admin/audit/{event}", []string{"Event", "ProveEvent"}, s.showEvent},
 		}, actionRoutes("/admin/audit/sinks", s.cleanupAction(), s.loadSinks)...),
-		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &SinksView{}},
+		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &DenialsView{}, &SinksView{}},
 		notes: map[string]string{"cleaned": "The old events were removed."},
 	}
 }
@@ -53,7 +54,7 @@ func (*AuditView) Page() string { return "audit" }
 
 // auditFilters returns the parameters of the list's address.
 func auditFilters() []string {
-	return []string{"event", "actor", "user", "client", "target", "ip", "text", "from", "to"}
+	return []string{"event", "actor", "user", "client", "target", "failed", "ip", "text", "from", "to"}
 }
 
 // auditQuery returns which events a form selects.
@@ -67,6 +68,8 @@ func auditQuery(form url.Values) (admin.AuditQuery, error) {
 		IP:     strings.TrimSpace(form.Get("ip")),
 		Limit:  pageSize,
 		Cursor: form.Get("cursor"),
+
+		Failures: form.Get("failed") != "",
 	}
 	q.TargetType, q.TargetID, _ = strings.Cut(strings.TrimSpace(form.Get("target")), ":")
 	var err, err2 error
@@ -120,9 +123,18 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) e
 	v.Links = s.auditLinks(q)
 	args := []string{"audit", "list", "--type=" + query.Event}
 	for _, name := range auditFilters()[1:] {
-		args = append(args, "--"+name+"="+q.form.Get(name))
+		switch {
+		case name != "failed":
+			args = append(args, "--"+name+"="+q.form.Get(name))
+		case query.Failures:
+			args = append(args, "--failed")
+		}
 	}
-	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "text", "from", "to"},
+	failed := ""
+	if query.Failures {
+		failed = "true"
+	}
+	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "text", "from", "to"}, "failed", failed,
 		"actor_id", query.Actor, "user_id", query.User, "client_id", query.Client,
 		"resource_type", query.TargetType, "resource_id", query.TargetID)
 	v.Same = s.same("GET", path, nil, args...)
@@ -133,6 +145,7 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) e
 func (s *Server) auditLinks(q *request) []Link {
 	out := []Link{
 		{"Explain a request", Root + "/audit/explain"},
+		{"Denied by the gateway", Root + "/audit/denials"},
 		{"Proof and delivery", Root + "/audit/sinks"},
 	}
 	if q.actor.Can(admin.ScopeAuditExport) {
@@ -228,6 +241,10 @@ func auditSearch(form url.Values) Search {
 		x.Value = form.Get(x.Name)
 		out.Texts = append(out.Texts, x)
 	}
+	out.Filters = []Filter{{Label: "Outcome", Name: "failed", Choices: []Choice{
+		{Value: "", Text: "All"},
+		{Value: "true", Text: "Failures and denials", Chosen: form.Get("failed") != ""},
+	}}}
 	for _, name := range auditFilters() {
 		out.Active = out.Active || form.Get(name) != ""
 	}
@@ -429,88 +446,4 @@ func (s *Server) eventFacts(b *Base, e *audit.Event, page *admin.EventPage) []Fa
 		}
 	}
 	return append(facts, Fact{Name: "ID", Cell: codeCell(e.ID)})
-}
-
-// ExplainView shows why a request was denied.
-type ExplainView struct {
-	Base
-	Search Search
-	Denial []Fact // by the gateway
-	Remedy string // of that, or ""
-	Events Table
-	Found  bool
-	Same   Same
-}
-
-// Page names the template.
-func (*ExplainView) Page() string { return "explain" }
-
-func (s *Server) showExplain(w http.ResponseWriter, r *http.Request, q *request) error {
-	id := strings.TrimSpace(q.form.Get("request"))
-	v := &ExplainView{Base: s.begin(r, q, "Explain a request")}
-	v.Lead = "Enter the id that an error page or the header X-Request-Id shows."
-	v.Crumbs = []Link{{"Audit log", Root + "/audit"}}
-	v.Search = Search{
-		Action: Root + "/audit/explain",
-		Active: id != "",
-		Texts:  []TextFilter{{Name: "request", Label: "Request ID", Value: id}},
-	}
-	v.Same = s.same("", "", nil, "explain", "REQUEST-ID")
-	if id == "" {
-		return s.show(w, http.StatusOK, v)
-	}
-	v.Same = s.same("", "", nil, "explain", id)
-	if err := s.explain(r.Context(), v, q, id); err != nil {
-		if !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		v.Problem, v.code = sentence(err.Error()), http.StatusNotFound
-	}
-	return s.show(w, v.status(), v)
-}
-
-// explain sets what is known of a request.
-func (s *Server) explain(ctx context.Context, v *ExplainView, q *request, id string) error {
-	x, err := s.ops.Explain(ctx, q.actor, id)
-	if err != nil {
-		return err
-	}
-	v.Found = true
-	if len(x.Events) > 0 {
-		v.Events = s.auditTable(&v.Base, &admin.EventPage{Events: x.Events})
-	}
-	d := x.Denial
-	if d == nil {
-		return nil
-	}
-	v.Remedy = sentence(d.Denial.Remedy)
-	v.Denial = []Fact{
-		{Name: "Request", Cell: codeCell(d.Method + " " + d.Host + d.Path)},
-		{Name: "Time", Cell: v.timeCell(d.At, "")},
-		{Name: "Address", Cell: s.place(d.IP)},
-		{Name: "Answer", Cell: textCell(grouped(d.Status) + " " + http.StatusText(d.Status))},
-		{Name: "Route", Cell: Cell{Text: d.RouteName, Sub: d.Route, Never: "No route has this address"}},
-		{Name: "Client", Cell: thingCell(audit.TargetClient, d.Caller.Client, &admin.EventPage{})},
-		{Name: "User", Cell: thingCell(audit.TargetUser, d.Caller.User, &admin.EventPage{})},
-		{Name: "Rule", Cell: codeCell(d.Denial.Rule)},
-		{Name: "Reason", Cell: textCell(sentence(d.Denial.Reason))},
-		{Name: "Needed", Cell: textCell(strings.Join(d.Denial.Needed, " "))},
-		{Name: "Found", Cell: textCell(strings.Join(d.Denial.Had, " "))},
-	}
-	switch x.RouteState {
-	case admin.RouteChanged:
-		v.Denial[4].Note = &Cell{Badge: "warn", Text: "Changed since"}
-	case admin.RouteDeleted:
-		v.Denial[4].Note = &Cell{Badge: "warn", Text: "Deleted since"}
-	}
-	return nil
-}
-
-// explainRows adds a link to the explanation of each failed request.
-func explainRows(t *Table, events []audit.Event) {
-	for i := range t.Rows {
-		if id := events[i].RequestID; id != "" {
-			t.Rows[i].Links = append(t.Rows[i].Links, Link{"Explain", with(Root+"/audit/explain", "request", id)})
-		}
-	}
 }

@@ -38,6 +38,7 @@ type JobView struct {
 	Stop    *Button // while it runs, or nil
 	Again   string  // address that shows how far it is now, while it runs
 	Back    Link
+	Same    Same
 }
 
 // Page names the template.
@@ -294,6 +295,7 @@ func (s *Server) writeJob(w http.ResponseWriter, r *http.Request, q *request, jo
 		state = badgeCell("warn", "Running")
 		v.Again = at("/jobs", job.ID)
 		v.Stop = &Button{Text: "Stop", Danger: true, Action: at("/jobs", job.ID, "stop")}
+		v.Same = s.same("POST", "/api/v1/bulk-actions/"+job.ID+"/stop", nil, "user", "bulk", "stop", job.ID)
 	case admin.BulkStopped:
 		state = badgeCell("plain", "Stopped")
 	}

@@ -2,16 +2,12 @@ package console
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
-	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // ClientView shows a client with what belongs to it.
@@ -22,7 +18,10 @@ type ClientView struct {
 	Grants   *ClientGrantList
 	Snippets []Snippet
 	Test     *Link // signs in as the app would, or nil
-	Denials  Table
+	Denials  Table // failures of the client, of the audit log
+	Refused  *Link // all of them, or nil
+	Gateway  Table // what the gateway has denied to it
+	Gate     *Link // all of that, or nil
 	Events   Table
 	Log      *Link // all events of the client, or nil
 	Actions  []Link
@@ -47,8 +46,8 @@ func (s *Server) showClient(w http.ResponseWriter, r *http.Request, q *request) 
 		v.Secrets = v.secretTable(c, write)
 	}
 	v.Snippets = s.snippets(c)
-	if c.CanUseGrant(client.GrantTypeCode) && len(c.Redirects) > 0 && !c.Disabled {
-		v.Test = &Link{"Test sign-in", testSignIn(s.cfg.Issuer, c)}
+	if canTest(c) {
+		v.Test = &Link{"Test sign-in", at("/clients", string(c.ID), "test")}
 	}
 	if err := s.clientGrants(r, v, q, c); err != nil {
 		return err
@@ -62,26 +61,12 @@ func (s *Server) showClient(w http.ResponseWriter, r *http.Request, q *request) 
 		v.Primary = &Link{"Edit", at("/clients", string(c.ID), "edit")}
 		v.Actions, v.Buttons = s.clientActionsOf(c)
 	}
-	v.Same = s.same("GET", "/api/v1/clients/"+url.PathEscape(string(c.ID)), nil, "client", "show", string(c.ID))
-	return s.show(w, http.StatusOK, v)
-}
-
-// testSignIn returns the address at which an app begins a sign-in.
-func testSignIn(issuer string, c *client.Client) string {
-	sum := sha256.Sum256([]byte(secret.NewToken(secret.PrefixSession)))
-	scope := oauth.ScopeOpenID
-	if !slices.Contains(c.Scopes, scope) {
-		scope = ""
+	v.Same = s.same("GET", clientAPI(c), nil, "client", "show", string(c.ID))
+	if c.Disabled && write {
+		v.Same = v.Same.also("Enable", s.same("PATCH", clientAPI(c), map[string]any{"disabled": false},
+			"client", "update", string(c.ID), "--no-disabled"))
 	}
-	return with(issuer+"/oauth/authorize",
-		"client_id", string(c.ID),
-		"response_type", "code",
-		"redirect_uri", c.Redirects[0],
-		"scope", scope,
-		"state", "test-from-the-console",
-		"code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]),
-		"code_challenge_method", "S256",
-	)
+	return s.show(w, http.StatusOK, v)
 }
 
 // clientLabels returns what people call the fields of a client.
@@ -164,20 +149,26 @@ func (b *Base) secretTable(c *client.Client, write bool) Table {
 
 // clientEvents sets the last denials and events of a client.
 func (s *Server) clientEvents(ctx context.Context, v *ClientView, q *request, c *client.Client) error {
-	page, err := s.ops.Events(ctx, q.actor, admin.AuditQuery{Client: string(c.ID), Limit: 5 * fewEvents})
+	id := string(c.ID)
+	failures, err := s.ops.Events(ctx, q.actor, admin.AuditQuery{Client: id, Failures: true, Limit: fewEvents})
 	if err != nil {
 		return err
 	}
-	denials := admin.EventPage{Names: page.Names, Clients: page.Clients}
-	for i := range page.Events {
-		if e := &page.Events[i]; e.Reason != "" && len(denials.Events) < fewEvents {
-			denials.Events = append(denials.Events, *e)
-		}
+	if v.Denials = s.eventTable(&v.Base, "Last failures", failures, true); failures.Next != "" {
+		v.Refused = &Link{"All failures", with(Root+"/audit", "client", id, "failed", "true")}
 	}
-	page.Events = page.Events[:min(fewEvents, len(page.Events))]
-	v.Denials = s.eventTable(&v.Base, "Last denials", &denials, true)
+	denied, err := s.ops.Denials(ctx, q.actor, admin.DenialQuery{Client: id, Page: admin.Page{Limit: fewEvents}})
+	if err != nil {
+		return err
+	}
+	if v.Gateway = s.denialTable(&v.Base, denied.Items); denied.Next != "" {
+		v.Gate = &Link{"All denials of the last day", with(Root+"/audit/denials", "client", id)}
+	}
+	page, err := s.ops.Events(ctx, q.actor, admin.AuditQuery{Client: id, Limit: fewEvents})
+	if err != nil {
+		return err
+	}
 	v.Events = s.eventTable(&v.Base, "Recent activity", page, true)
-	v.Log = &Link{"All events", with(Root+"/audit", "client", string(c.ID))}
-	explainRows(&v.Denials, denials.Events)
+	v.Log = &Link{"All events", with(Root+"/audit", "client", id)}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 // clientSection lists the apps that are registered. Its other pages are in client.go, clientform.go
@@ -23,15 +24,18 @@ func (s *Server) clientSection() section {
 		routes: slices.Concat([]route{
 			{"GET /admin/clients", []string{"Clients"}, s.showClients},
 			{"GET /admin/clients/new", nil, s.showNewClient},
-			{"GET /admin/clients/export", nil, s.exportClients},
+			{"GET /admin/clients/export", []string{"ExportClients"}, s.exportClients},
 			{"GET " + clientBulkPath, nil, s.showDeleteClients},
 			{"POST " + clientBulkPath, []string{"DeleteClients"}, s.postDeleteClients},
 			{"POST /admin/clients", []string{"CreateClient"}, s.postNewClient},
-			{"GET /admin/clients/{client}", []string{"Client", "ClientGrants", "Events"}, s.showClient},
+			{"GET /admin/clients/{client}", []string{"Client", "ClientGrants", "Events", "Denials"}, s.showClient},
 			{"GET /admin/clients/{client}/edit", nil, s.showEditClient},
 			{"POST /admin/clients/{client}/edit", []string{"UpdateClient"}, s.postEditClient},
+			{"GET /admin/clients/{client}/test", nil, s.showSignInTest},
+			{"POST /admin/clients/{client}/test", []string{"BeginSignInTest"}, s.postSignInTest},
+			{"GET " + oauth.TestPath, []string{"EndSignInTest"}, s.showSignInResult},
 		}, s.clientActionRoutes()),
-		views: []View{&ClientsView{}, &ClientView{}, &ClientFormView{}, &ClientResultView{}},
+		views: []View{&ClientsView{}, &ClientView{}, &ClientFormView{}, &ClientResultView{}, &SignInTestView{}, &SignInResultView{}},
 		notes: map[string]string{
 			"created":  "The client was registered.",
 			"updated":  "The changes were saved.",
@@ -67,7 +71,7 @@ func (*ClientsView) Page() string { return "clients" }
 func clientFilters() []string { return []string{"search", "type", "secrets", "sort"} }
 
 // expiringSoon is how long before its end a secret counts as expiring.
-const expiringSoon = 30 * 24 * time.Hour
+const expiringSoon = admin.ExpiringSoon
 
 // clientQuery returns which clients a form selects.
 func clientQuery(form url.Values, now time.Time) admin.ClientQuery {

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -149,9 +150,24 @@ func TestClientPage(t *testing.T) {
 	c.Grants = []string{"authorization_code", "client_credentials"}
 	id := s.newClient(c)
 	testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now, Type: audit.LoginFailed, Client: id, Actor: id, Reason: "wrong_secret", RequestID: "REQ1"}))
+	var denied []*access.DenialRecord
+	for i := range 12 {
+		denied = append(denied, &access.DenialRecord{
+			RequestID: fmt.Sprint("G", i), At: s.now.Add(time.Duration(i) * time.Second), Method: "GET", Path: "/shop/" + hostile, Status: 403, IP: "192.0.2.1",
+			RouteName: "shop", Caller: access.RecordedCaller{Client: id}, Denial: access.RecordedDenial{Rule: "scope", Reason: "x"},
+		})
+		// Successes do not push failures out of sight.
+		testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now.Add(time.Minute), Type: audit.AccessTokenIssued, Client: id, Actor: id}))
+		testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now.Add(-time.Minute), Type: audit.ClientAuthFailed, Client: id, Actor: id, Reason: "wrong_secret"}))
+	}
+	testkit.Must(t, s.db.PutDenials(t.Context(), denied))
 	path := "/admin/clients/" + id
+	s.get(path).shows(200, "Denied by the gateway", "request=G11", "All denials of the last day", "client="+id+"&amp;failed=true")
+	s.get("/admin/audit/denials?client="+id).shows(200, "12 requests", "403 Forbidden", "audit denials --client="+id, "/api/v1/denials?client_id="+id).wellFormed()
+	s.get("/admin/audit/denials?client=nobody").shows(200, "No denial")
+	s.get("/admin/audit?failed=true&client="+id).shows(200, "13 events", "--failed", "failed=true", "Failures and denials")
 	p := s.get(path).shows(200, id, "https://notes.example.com/second", "OIDC_REDIRECT_URI=https://notes.example.com/callback", "issuer-uri", "NextAuth", "oidc.NewProvider",
-		"grant_type=client_credentials", "code_challenge=", "Last denials", "/admin/audit/explain?request=REQ1", "Wrong secret", "All events", "Yes").wellFormed()
+		"grant_type=client_credentials", "Last failures", "/admin/audit/explain?request=REQ1", "Wrong secret", "All events", "Yes").wellFormed()
 	p.hides("gth_cs_")
 	for action, words := range map[string]string{
 		"secret": "Valid for", "rotate": "The old secret works for", "revoke-tokens": "Everybody who uses the app", "disable": "Nothing is deleted",

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -136,7 +137,8 @@ func (s *Server) configView(r *http.Request, q *request) (*ConfigView, error) {
 			Link: &Link{"Export what is stored", Root + "/config/export"},
 		}
 	}
-	v.Same = s.same("GET", "/api/v1/config/export", nil, "export", "--output=gatehouse.yaml")
+	v.Same = s.same("GET", "/api/v1/config", nil, "export", "--output=gatehouse.yaml").also("Plan",
+		s.same("POST", "/api/v1/config/plan", map[string]any{"document": "DOCUMENT"}, "plan", "gatehouse.yaml"))
 	return v, nil
 }
 
@@ -235,6 +237,12 @@ func (s *Server) postConfigPlan(w http.ResponseWriter, r *http.Request, q *reque
 		}
 	}
 	v.Same = s.same("POST", "/api/v1/config/plan", body, args...)
+	if v.Apply != nil {
+		apply := maps.Clone(body)
+		apply["plan"] = p.ID
+		v.Same = v.Same.also("Apply these changes",
+			s.same("POST", "/api/v1/config/apply", apply, append([]string{"apply"}, args[1:]...)...))
+	}
 	return s.show(w, http.StatusOK, v)
 }
 

@@ -67,9 +67,11 @@ func TestEveryPage(t *testing.T) {
 			case strings.HasSuffix(path, "/audit/export"):
 				p.shows(200, `"end":true`).hides("<html")
 			case strings.HasSuffix(path, "/clients/export"):
-				p.shows(200, "client_id", "confidential").hides("<html")
+				p.shows(200, "client_id", "client_name").hides("<html")
 			case strings.HasSuffix(path, "/audit/proofs"):
 				p.shows(200, `"proofs":1`).hides("<html")
+			case strings.HasSuffix(path, "/test-sign-in"):
+				p.shows(403, "unknown or over")
 			case strings.HasSuffix(path, "/confirm"):
 				p.leads("/admin")
 			case strings.HasSuffix(path, "/retire"):

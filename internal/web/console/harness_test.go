@@ -50,6 +50,7 @@ type site struct {
 	console *console.Server
 	ring    *jose.Ring
 	mail    *sender
+	oauth   *oauth.Server
 	facts   *doctor.Facts // what is known about the installation
 	backups admin.BackupPolicy
 
@@ -109,6 +110,9 @@ func newSite(t *testing.T) *site {
 	testkit.Must(t, ring.Ensure(t.Context(), jose.EdDSA, s.now))
 	s.ring = ring
 	now := func() time.Time { return s.now }
+	protocol := oauth.Config{
+		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA,
+	}
 	s.ops = admin.New(admin.Config{Issuer: origin, AccessTTL: time.Hour, Algorithm: jose.EdDSA, RevokeTokens: true, Reauth: 15 * time.Minute, RequireMFA: true}, admin.Parts{
 		Store: s.db, Keys: keys, Ring: ring, Passwords: secret.NewPasswords(2, 8), Accounts: s.login,
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
@@ -116,7 +120,9 @@ func newSite(t *testing.T) *site {
 		WebhookKeys: webhook.NewKeys(keys), Webhooks: s, Settings: settings,
 		Facts:   func(context.Context) *doctor.Facts { return s.facts },
 		Backups: backupWriter{&s.backups, nil},
+		SignIns: token.New(protocol, token.Parts{Store: s.db, Ring: ring, Keys: keys}),
 	})
+	s.oauth = oauth.New(protocol, s.db, ring, keys, nil)
 	kit := web.New(web.Options{
 		Now: now, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,
 	})

@@ -55,7 +55,8 @@ func (s *Server) writeImport(w http.ResponseWriter, q *request, b Base) error {
 		v.Last = &Link{j.name, at("/imports", j.id)}
 	}
 	v.Crumbs = []Link{{"Users", Root + "/users"}}
-	v.Same = s.same("", "", nil, "user", "import", "users.jsonl", "--dry-run")
+	v.Same = s.same("POST", "/api/v1/users/import?dry_run=true", nil, "user", "import", "users.jsonl", "--dry-run")
+	v.Same.File = "users.jsonl"
 	return s.show(w, v.status(), v)
 }
 

@@ -142,35 +142,45 @@ func (s *Server) postRotate(w http.ResponseWriter, r *http.Request, q *request) 
 	return s.show(w, v.status(), v)
 }
 
-func (s *Server) loadKey(r *http.Request, q *request) (*jose.StoredKey, error) {
+func (s *Server) loadKey(r *http.Request, q *request) (*admin.KeyUse, error) {
 	k, err := s.ops.RetirableKey(r.Context(), q.actor, r.PathValue("id"))
 	return &k, err
 }
 
-func (s *Server) retireKeyAction() action[*jose.StoredKey] {
-	return action[*jose.StoredKey]{
+func (s *Server) retireKeyAction() action[*admin.KeyUse] {
+	return action[*admin.KeyUse]{
 		server: s, ops: []string{"RetirableKey", "RetireKey"},
 		name: "retire", title: "Withdraw a key", button: "Withdraw the key now", danger: true,
-		text: func(k *jose.StoredKey) string {
+		text: func(k *admin.KeyUse) string {
 			return "Withdraws key " + k.ID + " (" + k.Alg + ") at once. Do this if the key may have leaked. " +
 				"After a rotation keys are withdrawn by themselves, when no token needs them any more."
 		},
-		ends: func(*jose.StoredKey) []string {
-			return []string{
-				"Every token that it signed stops working.",
-				"Programs that have cached the key set may accept such tokens for as long as they cache it.",
-				"This cannot be undone.",
-			}
-		},
-		same: func(k *jose.StoredKey, _ url.Values) Same {
+		ends: keyEnds,
+		same: func(k *admin.KeyUse, _ url.Values) Same {
 			return s.same("DELETE", "/api/v1/keys/"+url.PathEscape(k.ID), nil, "key", "retire", k.ID, "--yes")
 		},
-		do: func(ctx context.Context, q *request, k *jose.StoredKey) error {
+		do: func(ctx context.Context, q *request, k *admin.KeyUse) error {
 			_, err := s.ops.RetireKey(ctx, q.actor, k.ID)
 			return err
 		},
-		done: func(*jose.StoredKey) string { return Root + "/keys?done=retired" },
-		back: func(k *jose.StoredKey) Link { return Link{"Signing keys", Root + "/keys"} },
-		at:   func(k *jose.StoredKey) string { return at("/keys", k.ID, "retire") },
+		done: func(*admin.KeyUse) string { return Root + "/keys?done=retired" },
+		back: func(k *admin.KeyUse) Link { return Link{"Signing keys", Root + "/keys"} },
+		at:   func(k *admin.KeyUse) string { return at("/keys", k.ID, "retire") },
 	}
+}
+
+// keyEnds returns what the withdrawal of a key ends, as far as anybody can know: the server keeps
+// no list of the tokens that a key has signed.
+func keyEnds(k *admin.KeyUse) []string {
+	const cached = "Programs that have cached the key set may accept such tokens for as long as they cache it."
+	if k.TokensUntil.IsZero() {
+		return []string{"No token that it signed is valid now.", "This cannot be undone."}
+	}
+	out := []string{"Every token that it signed stops working. The last of them would be valid until " +
+		k.TokensUntil.UTC().Format("2 Jan 2006, 15:04 MST") + " at the latest."}
+	if k.Issued >= 0 {
+		out = append(out, "How many these are is not recorded. In the hours that they can be from, tokens were issued "+
+			count(k.Issued, "time")+", by all keys.")
+	}
+	return append(out, cached, "This cannot be undone.")
 }

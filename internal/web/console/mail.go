@@ -78,6 +78,9 @@ func (s *Server) showMail(w http.ResponseWriter, r *http.Request, q *request) er
 	}
 	v.Same = s.same("GET", keep("/api/v1/mail", q.form, []string{"state", "to"}), nil,
 		"mail", "list", "--state="+string(query.State), "--to="+query.To)
+	if v.Table.acts() {
+		v.Same = v.Same.also("Retry", s.same("POST", "/api/v1/mail/MESSAGE-ID/retry", nil, "mail", "retry", "MESSAGE-ID"))
+	}
 	return s.show(w, http.StatusOK, v)
 }
 
@@ -152,7 +155,8 @@ func (s *Server) mailTestView(r *http.Request, q *request) *MailTestView {
 	if q.form.Get("to") == "" && r.Method == http.MethodGet {
 		q.form.Set("to", q.user.Email)
 	}
-	v.Same = s.same("", "", nil, "mail", "test", "--to="+q.form.Get("to"), "--template="+chosen)
+	v.Same = s.same("POST", "/api/v1/mail/test", map[string]any{"to": q.form.Get("to"), "template": chosen},
+		"mail", "test", "--to="+q.form.Get("to"), "--template="+chosen)
 	return v
 }
 

@@ -128,20 +128,27 @@ func sizeNumbers(s *admin.Sizes, a admin.Actor) []Number {
 	return out
 }
 
-// sizeTasks returns what needs attention.
+// sizeTasks returns what needs attention, of what the actor may look at.
 func sizeTasks(s *admin.Sizes, a admin.Actor) []Task {
 	var out []Task
-	if s.LockedUsers.N > 0 && a.Can(admin.ScopeUsersRead) {
-		out = append(out, Task{
-			count(s.LockedUsers.N, "account") + " locked after failed attempts to sign in.",
-			Link{"Show", Root + "/users?status=locked"},
-		})
-	}
-	if s.DeadMail.N > 0 && a.Can(admin.ScopeMailRead) {
-		out = append(out, Task{
-			count(s.DeadMail.N, "message") + " could not be delivered.",
-			Link{"Show", Root + "/mail?state=dead"},
-		})
+	x := &s.Attention
+	for _, t := range []struct {
+		size        admin.Size
+		scope       admin.Scope
+		thing, text string
+		url         string
+	}{
+		{s.LockedUsers, admin.ScopeUsersRead, "account", " locked after failed attempts to sign in.", "/users?status=locked"},
+		{s.DeadMail, admin.ScopeMailRead, "message", " could not be delivered.", "/mail?state=dead"},
+		{x.ExpiringSecrets, admin.ScopeClientsRead, "client", " with a secret that expires within 30 days.", "/clients?secrets=expiring"},
+		{x.FailingSinks, admin.ScopeAuditRead, "target", " of the audit log cannot be reached.", "/audit/sinks"},
+		{x.Gaps, admin.ScopeAuditRead, "gap", " in what a target of the audit log has, of the last 30 days.", "/audit/sinks"},
+		{x.EndedWebhooks, admin.ScopeWebhooksRead, "webhook", " switched off because the target is gone.", "/webhooks"},
+		{x.OldKeys, admin.ScopeKeysRead, "signing key", " due for rotation after more than a year.", "/keys"},
+	} {
+		if t.size.N > 0 && a.Can(t.scope) {
+			out = append(out, Task{count(t.size.N, t.thing) + t.text, Link{"Show", Root + t.url}})
+		}
 	}
 	return out
 }

@@ -13,8 +13,19 @@ type Same struct {
 	Method string   // of the API call; "" hides it
 	Path   string   // of the API call, below the issuer
 	Body   any      // of the API call, as JSON; nil for none
+	File   string   // of the API call, in place of Body: the name of a file
+
+	Form string // the button of the form, where a page has several, or ""
+	More []Same // of the page's other forms
 
 	issuer string
+}
+
+// also returns the same with what a further form of the page does.
+func (s Same) also(form string, other Same) Same {
+	other.Form = form
+	s.More = append(s.More[:len(s.More):len(s.More)], other)
+	return s
 }
 
 // Command returns the command with its arguments quoted for a shell.
@@ -45,6 +56,9 @@ func (s Same) Call() string {
 			panic(err)
 		}
 		words = append(words, "-H", quote("Content-Type: application/json"), "-d", quote(string(body)))
+	}
+	if s.File != "" {
+		words = append(words, "-H", quote("Content-Type: application/octet-stream"), "--data-binary", quote("@"+s.File))
 	}
 	return strings.Join(words, " ")
 }

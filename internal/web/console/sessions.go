@@ -120,6 +120,9 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	}
 	v.Same = s.same("GET", keep("/api/v1/sessions", q.form, []string{"ip", "older_than"}), nil,
 		"session", "list", "--user="+q.form.Get("user"), "--older-than="+q.form.Get("older_than"), "--ip="+q.form.Get("ip"))
+	if v.Table.acts() {
+		v.Same = v.Same.also("End", s.endSessionSame())
+	}
 	return s.show(w, v.status(), v)
 }
 
@@ -345,4 +348,9 @@ func (s *Server) endSessionsAction() action[*selectedSessions] {
 		done: func(*selectedSessions) string { return with(Root+"/sessions", "done", "ended") },
 		back: func(*selectedSessions) Link { return Link{"Sessions", Root + "/sessions"} },
 	}
+}
+
+// endSessionSame returns the command and the call that end one session.
+func (s *Server) endSessionSame() Same {
+	return s.same("DELETE", "/api/v1/sessions/SESSION-ID", nil, "session", "revoke", "SESSION-ID")
 }

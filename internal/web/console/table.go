@@ -62,6 +62,16 @@ func (b Base) timeCell(t time.Time, never string) Cell {
 	return Cell{Time: b.When(t), Never: never}
 }
 
+// acts reports whether a row has a button.
+func (t *Table) acts() bool {
+	for i := range t.Rows {
+		if len(t.Rows[i].Do) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Search is the form that searches and filters a list. It is sent with GET, so that its address can
 // be shared.
 type Search struct {
@@ -120,6 +130,14 @@ func pagerOf[T any](l *admin.List[T], path string, form url.Values, names []stri
 		p.Total = "more than " + p.Total
 	case l.AtLeast: // counted in a part of the list
 		p.Total = "at least " + p.Total
+	}
+	switch l.SortedBy {
+	case admin.OrderMatch:
+		p.Total += ", too many to sort; by the word that was found"
+	case admin.OrderCreated:
+		p.Total += ", too many to sort; by creation"
+	case admin.OrderLastLogin:
+		p.Total += ", too many to sort; by last sign-in"
 	}
 	if form.Get("cursor") != "" {
 		p.First = keep(path, form, names)

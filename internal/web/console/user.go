@@ -80,7 +80,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 		v.Primary = &Link{Text: "Edit", URL: at("/users", string(u.ID), "edit")}
 		v.Actions, v.Buttons = s.userActionsOf(d)
 	}
-	v.Same = s.same("GET", "/api/v1/users/"+string(u.ID), nil, "user", "show", string(u.ID))
+	v.Same = s.userSame(d, v)
 	return s.show(w, http.StatusOK, v)
 }
 
@@ -249,3 +249,22 @@ func eventName(t audit.Type) string {
 
 // reasonName returns the reason of a failure in words.
 func reasonName(reason string) string { return sentence(strings.ReplaceAll(reason, "_", " ")) }
+
+// userSame returns the commands and calls of the page of an account, and of its buttons.
+func (s *Server) userSame(d *admin.UserDetail, v *UserView) Same {
+	id := userID(d)
+	api := "/api/v1/users/" + id
+	out := s.same("GET", api, nil, "user", "show", id)
+	for _, b := range v.Buttons {
+		switch b.Text {
+		case buttonUnlock:
+			out = out.also(b.Text, s.same("POST", api+"/unlock", nil, "user", "unlock", id))
+		case buttonEnable:
+			out = out.also(b.Text, s.same("PATCH", api, map[string]any{"active": true}, "user", "enable", id))
+		}
+	}
+	if v.Sessions.acts() {
+		out = out.also("End", s.endSessionSame())
+	}
+	return out
+}

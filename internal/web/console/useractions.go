@@ -35,6 +35,12 @@ func userNotes() map[string]string {
 	}
 }
 
+// The buttons that do something to an account at once.
+const (
+	buttonUnlock = "Unlock"
+	buttonEnable = "Enable"
+)
+
 // userUndo returns the form that takes back what has just been done, or nil.
 func userUndo(u *identity.User, done string) *Button {
 	if done == "disabled" && u.Disabled {
@@ -80,10 +86,10 @@ func (s *Server) atOnce(done string,
 func (s *Server) userActionsOf(d *admin.UserDetail) (links []Link, buttons []Button) {
 	u := d.User
 	if !d.LockedUntil.IsZero() || d.Failures > 0 || !u.LockedAt.IsZero() {
-		buttons = append(buttons, Button{Text: "Unlock", Action: at("/users", string(u.ID), "unlock")})
+		buttons = append(buttons, Button{Text: buttonUnlock, Action: at("/users", string(u.ID), "unlock")})
 	}
 	if u.Disabled {
-		buttons = append(buttons, Button{Text: "Enable", Action: at("/users", string(u.ID), "enable")})
+		buttons = append(buttons, Button{Text: buttonEnable, Action: at("/users", string(u.ID), "enable")})
 	}
 	links = append(links, Link{"Set password", at("/users", string(u.ID), "password")})
 	for _, x := range s.userActions() {

@@ -351,8 +351,13 @@ func (s *Server) passwordView(r *http.Request, q *request) (*PasswordView, error
 	}
 	v := &PasswordView{Base: s.begin(r, q, "Set password"), Back: userLink(d), Ends: userEnds(d, false)}
 	v.Crumbs = []Link{{"Users", Root + "/users"}, v.Back}
-	v.Same = s.same("", "", nil, "user", "set-password", userID(d), "--password-stdin")
-	v.Same.Input = "password.txt"
+	api := "/api/v1/users/" + userID(d)
+	set := s.same("PATCH", api, map[string]any{"password": "NEW-PASSWORD"},
+		"user", "set-password", userID(d), "--password-stdin")
+	set.Input = "password.txt"
+	link := s.same("POST", api+"/password-link", nil, "user", "set-password", userID(d))
+	link.Form = "Make a link"
+	v.Same = link.also("Set password", set)
 	return v, nil
 }
 

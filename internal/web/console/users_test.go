@@ -210,7 +210,7 @@ func TestKeys(t *testing.T) {
 	s.post("/admin/keys/rotate").shows(409, "is published already")
 	s.now = s.now.Add(11 * time.Minute)
 	s.get("/admin/keys").shows(200, "Retired")
-	s.get("/admin/keys/"+old+"/retire").shows(200, "Every token that it signed stops working")
+	s.get("/admin/keys/"+old+"/retire").shows(200, "Every token that it signed stops working. The last of them would be valid until", "How many these are is not recorded")
 	s.post("/admin/keys/" + old + "/retire").leads("/admin/keys?done=retired")
 }
 
@@ -219,6 +219,12 @@ func TestOverview(t *testing.T) {
 	testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now.Add(-time.Minute), Type: audit.LoginSucceeded, Actor: string(s.user.ID), User: string(s.user.ID), IP: "192.0.2.1"}))
 	testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now.Add(-time.Minute), Type: audit.LoginFailed, Actor: "gone", User: "gone", Reason: "wrong_password"}))
 	testkit.Must(t, s.db.CountEvents(t.Context(), s.now))
+	sink, err := s.db.OpenSink(t.Context(), "syslog", s.now)
+	testkit.Must(t, err)
+	failing := *sink
+	failing.FailingSince = s.now
+	testkit.Must(t, s.db.AdvanceSink(t.Context(), sink.Position, &failing, nil))
+	s.get("/admin").shows(200, "Needs attention", "1 target of the audit log cannot be reached.", "/admin/audit/sinks")
 	s.get("/admin").shows(200, "Sign-ins</span><strong>1<", "4 May, 09:00: 1", "Wrong password.", "gone", "Cologne, Germany").wellFormed()
 	zone := *s.user
 	zone.Zoneinfo = "Europe/Berlin"
@@ -227,7 +233,7 @@ func TestOverview(t *testing.T) {
 	s.get("/admin?period=7d").shows(200, `aria-current="page">7 days`, "CEST")
 	s.get("/admin?period=30d").shows(200, "As a table")
 	s.get("/admin?period=forever").shows(400, "There is no period")
-	_, err := s.ops.Overview(t.Context(), admin.Actor{}, "")
+	_, err = s.ops.Overview(t.Context(), admin.Actor{}, "")
 	if err == nil {
 		t.Error("anybody may see the overview")
 	}

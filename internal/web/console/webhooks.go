@@ -311,6 +311,14 @@ func (s *Server) showWebhook(w http.ResponseWriter, r *http.Request, q *request)
 	}
 	v.Same = s.same("GET", keep("/api/v1/webhooks/"+string(x.ID)+"/deliveries", q.form, []string{"state"}), nil,
 		"webhook", "deliveries", string(x.ID), "--state="+q.form.Get("state"))
+	api := "/api/v1/webhooks/" + string(x.ID)
+	if write {
+		v.Same = v.Same.also("Send a test", s.same("POST", api+"/test", nil, "webhook", "test", string(x.ID)))
+	}
+	if v.Deliveries.acts() {
+		v.Same = v.Same.also("Resend", s.same("POST", api+"/deliveries/DELIVERY-ID/resend", nil,
+			"webhook", "resend", string(x.ID), "DELIVERY-ID"))
+	}
 	return s.show(w, v.status(), v)
 }
 

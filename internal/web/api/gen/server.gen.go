@@ -28,7 +28,7 @@ type ServerInterface interface {
 	AuditCheckpoint(w http.ResponseWriter, r *http.Request)
 	// CleanupAudit Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
 	// (POST /audit-logs/cleanup)
-	CleanupAudit(w http.ResponseWriter, r *http.Request)
+	CleanupAudit(w http.ResponseWriter, r *http.Request, params CleanupAuditParams)
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(w http.ResponseWriter, r *http.Request, params ExportEventsParams)
@@ -61,7 +61,7 @@ type ServerInterface interface {
 	BulkAction(w http.ResponseWriter, r *http.Request, id BulkID)
 	// StopBulkAction Stop a job on many users
 	// (POST /bulk-actions/{id}/stop)
-	StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID)
+	StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID, params StopBulkActionParams)
 	// Clients List clients
 	// (GET /clients)
 	Clients(w http.ResponseWriter, r *http.Request, params ClientsParams)
@@ -71,6 +71,9 @@ type ServerInterface interface {
 	// DeleteClients Delete several clients
 	// (POST /clients/bulk)
 	DeleteClients(w http.ResponseWriter, r *http.Request, params DeleteClientsParams)
+	// ExportClients Write clients to a file, without their secrets
+	// (GET /clients/export)
+	ExportClients(w http.ResponseWriter, r *http.Request, params ExportClientsParams)
 	// ImportClients Register the clients of another server
 	// (POST /clients/import)
 	ImportClients(w http.ResponseWriter, r *http.Request, params ImportClientsParams)
@@ -91,7 +94,7 @@ type ServerInterface interface {
 	RevokeClientGrant(w http.ResponseWriter, r *http.Request, id ClientRef, grantID string)
 	// RevokeClientTokens End all tokens of a client
 	// (POST /clients/{id}/revoke_tokens)
-	RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef)
+	RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef, params RevokeClientTokensParams)
 	// RemoveOldSecrets Remove all secrets but the newest
 	// (DELETE /clients/{id}/secrets)
 	RemoveOldSecrets(w http.ResponseWriter, r *http.Request, id ClientRef)
@@ -106,13 +109,16 @@ type ServerInterface interface {
 	ExportConfig(w http.ResponseWriter, r *http.Request, params ExportConfigParams)
 	// ApplyConfig Make the changes of a document, all or none
 	// (POST /config/apply)
-	ApplyConfig(w http.ResponseWriter, r *http.Request)
+	ApplyConfig(w http.ResponseWriter, r *http.Request, params ApplyConfigParams)
 	// ConfigDrift Compare what is stored with the documents that were applied last
 	// (GET /config/drift)
 	ConfigDrift(w http.ResponseWriter, r *http.Request)
 	// PlanConfig Show what a document would change
 	// (POST /config/plan)
 	PlanConfig(w http.ResponseWriter, r *http.Request)
+	// Denials List what the gateway has denied
+	// (GET /denials)
+	Denials(w http.ResponseWriter, r *http.Request, params DenialsParams)
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(w http.ResponseWriter, r *http.Request)
@@ -133,10 +139,10 @@ type ServerInterface interface {
 	Mail(w http.ResponseWriter, r *http.Request, params MailParams)
 	// TestMail Send a message now
 	// (POST /mail/test)
-	TestMail(w http.ResponseWriter, r *http.Request)
+	TestMail(w http.ResponseWriter, r *http.Request, params TestMailParams)
 	// RetryMail Queue a message again that was given up on
 	// (POST /mail/{id}/retry)
-	RetryMail(w http.ResponseWriter, r *http.Request, id string)
+	RetryMail(w http.ResponseWriter, r *http.Request, id string, params RetryMailParams)
 	// Overview What has happened on the server
 	// (GET /metrics/overview)
 	Overview(w http.ResponseWriter, r *http.Request, params OverviewParams)
@@ -259,13 +265,13 @@ type ServerInterface interface {
 	RemoveFactor(w http.ResponseWriter, r *http.Request, id UserRef, factorID string)
 	// ImpersonateUser Act as a user for a while
 	// (POST /users/{id}/impersonate)
-	ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef)
+	ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef, params ImpersonateUserParams)
 	// LockUser Keep a user from signing in until an administrator unlocks them
 	// (POST /users/{id}/lock)
-	LockUser(w http.ResponseWriter, r *http.Request, id UserRef)
+	LockUser(w http.ResponseWriter, r *http.Request, id UserRef, params LockUserParams)
 	// CreatePasswordLink Make a one-time link to set a new password
 	// (POST /users/{id}/password-link)
-	CreatePasswordLink(w http.ResponseWriter, r *http.Request, id UserRef)
+	CreatePasswordLink(w http.ResponseWriter, r *http.Request, id UserRef, params CreatePasswordLinkParams)
 	// PasswordStatus Say when the password of a user expires
 	// (GET /users/{id}/password-status)
 	PasswordStatus(w http.ResponseWriter, r *http.Request, id UserRef)
@@ -274,13 +280,13 @@ type ServerInterface interface {
 	StopRecovery(w http.ResponseWriter, r *http.Request, id UserRef)
 	// RevokeUserTokens End all tokens of a user
 	// (POST /users/{id}/revoke_tokens)
-	RevokeUserTokens(w http.ResponseWriter, r *http.Request, id UserRef)
+	RevokeUserTokens(w http.ResponseWriter, r *http.Request, id UserRef, params RevokeUserTokensParams)
 	// SendPasswordReset Mail a link to set a new password
 	// (POST /users/{id}/send-password-reset)
-	SendPasswordReset(w http.ResponseWriter, r *http.Request, id UserRef)
+	SendPasswordReset(w http.ResponseWriter, r *http.Request, id UserRef, params SendPasswordResetParams)
 	// SendVerification Mail a link that proves the email address
 	// (POST /users/{id}/send-verification)
-	SendVerification(w http.ResponseWriter, r *http.Request, id UserRef)
+	SendVerification(w http.ResponseWriter, r *http.Request, id UserRef, params SendVerificationParams)
 	// RevokeUserSessions Sign a user out of all browsers
 	// (DELETE /users/{id}/sessions)
 	RevokeUserSessions(w http.ResponseWriter, r *http.Request, id UserRef, params RevokeUserSessionsParams)
@@ -289,7 +295,7 @@ type ServerInterface interface {
 	UserSessions(w http.ResponseWriter, r *http.Request, id UserRef, params UserSessionsParams)
 	// UnlockUser End the lock of an account
 	// (POST /users/{id}/unlock)
-	UnlockUser(w http.ResponseWriter, r *http.Request, id UserRef)
+	UnlockUser(w http.ResponseWriter, r *http.Request, id UserRef, params UnlockUserParams)
 	// ValidatePassword Say whether a password could be set
 	// (POST /validate-password)
 	ValidatePassword(w http.ResponseWriter, r *http.Request)
@@ -313,13 +319,13 @@ type ServerInterface interface {
 	WebhookDeliveries(w http.ResponseWriter, r *http.Request, id WebhookRef, params WebhookDeliveriesParams)
 	// ResendDelivery Send an event once more
 	// (POST /webhooks/{id}/deliveries/{delivery}/resend)
-	ResendDelivery(w http.ResponseWriter, r *http.Request, id WebhookRef, delivery string)
+	ResendDelivery(w http.ResponseWriter, r *http.Request, id WebhookRef, delivery string, params ResendDeliveryParams)
 	// RotateWebhookSecret Make a new secret
 	// (POST /webhooks/{id}/rotate_secret)
 	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, id WebhookRef, params RotateWebhookSecretParams)
 	// TestWebhook Send a message now
 	// (POST /webhooks/{id}/test)
-	TestWebhook(w http.ResponseWriter, r *http.Request, id WebhookRef)
+	TestWebhook(w http.ResponseWriter, r *http.Request, id WebhookRef, params TestWebhookParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -440,6 +446,19 @@ func (siw *ServerInterfaceWrapper) Events(w http.ResponseWriter, r *http.Request
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "failed" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "failed", r.URL.Query(), &params.Failed, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "failed"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "failed", Err: err})
 		}
 		return
 	}
@@ -589,8 +608,35 @@ func (siw *ServerInterfaceWrapper) AuditCheckpoint(w http.ResponseWriter, r *htt
 // CleanupAudit operation middleware
 func (siw *ServerInterfaceWrapper) CleanupAudit(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CleanupAuditParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CleanupAudit(w, r)
+		siw.Handler.CleanupAudit(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -722,6 +768,19 @@ func (siw *ServerInterfaceWrapper) ExportEvents(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "failed" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "failed", r.URL.Query(), &params.Failed, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "failed"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "failed", Err: err})
 		}
 		return
 	}
@@ -1089,8 +1148,32 @@ func (siw *ServerInterfaceWrapper) StopBulkAction(w http.ResponseWriter, r *http
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StopBulkActionParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.StopBulkAction(w, r, id)
+		siw.Handler.StopBulkAction(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1297,6 +1380,78 @@ func (siw *ServerInterfaceWrapper) DeleteClients(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteClients(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportClients operation middleware
+func (siw *ServerInterfaceWrapper) ExportClients(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportClientsParams
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", r.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "format"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", r.URL.Query(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "search"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "search", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", r.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "secret_expires_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "secret_expires_before", r.URL.Query(), &params.SecretExpiresBefore, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "secret_expires_before"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "secret_expires_before", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportClients(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1570,8 +1725,32 @@ func (siw *ServerInterfaceWrapper) RevokeClientTokens(w http.ResponseWriter, r *
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeClientTokensParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeClientTokens(w, r, id)
+		siw.Handler.RevokeClientTokens(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1757,8 +1936,35 @@ func (siw *ServerInterfaceWrapper) ExportConfig(w http.ResponseWriter, r *http.R
 // ApplyConfig operation middleware
 func (siw *ServerInterfaceWrapper) ApplyConfig(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ApplyConfigParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ApplyConfig(w, r)
+		siw.Handler.ApplyConfig(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1787,6 +1993,78 @@ func (siw *ServerInterfaceWrapper) PlanConfig(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PlanConfig(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Denials operation middleware
+func (siw *ServerInterfaceWrapper) Denials(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DenialsParams
+
+	// ------------- Optional query parameter "client_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "client_id", r.URL.Query(), &params.ClientID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "client_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "client_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Denials(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2018,8 +2296,35 @@ func (siw *ServerInterfaceWrapper) Mail(w http.ResponseWriter, r *http.Request) 
 // TestMail operation middleware
 func (siw *ServerInterfaceWrapper) TestMail(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestMailParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.TestMail(w, r)
+		siw.Handler.TestMail(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2044,8 +2349,32 @@ func (siw *ServerInterfaceWrapper) RetryMail(w http.ResponseWriter, r *http.Requ
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetryMailParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RetryMail(w, r, id)
+		siw.Handler.RetryMail(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3946,8 +4275,32 @@ func (siw *ServerInterfaceWrapper) ImpersonateUser(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImpersonateUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ImpersonateUser(w, r, id)
+		siw.Handler.ImpersonateUser(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3972,8 +4325,32 @@ func (siw *ServerInterfaceWrapper) LockUser(w http.ResponseWriter, r *http.Reque
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LockUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.LockUser(w, r, id)
+		siw.Handler.LockUser(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3998,8 +4375,32 @@ func (siw *ServerInterfaceWrapper) CreatePasswordLink(w http.ResponseWriter, r *
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePasswordLinkParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreatePasswordLink(w, r, id)
+		siw.Handler.CreatePasswordLink(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4076,8 +4477,32 @@ func (siw *ServerInterfaceWrapper) RevokeUserTokens(w http.ResponseWriter, r *ht
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RevokeUserTokensParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeUserTokens(w, r, id)
+		siw.Handler.RevokeUserTokens(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4102,8 +4527,32 @@ func (siw *ServerInterfaceWrapper) SendPasswordReset(w http.ResponseWriter, r *h
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SendPasswordResetParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SendPasswordReset(w, r, id)
+		siw.Handler.SendPasswordReset(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4128,8 +4577,32 @@ func (siw *ServerInterfaceWrapper) SendVerification(w http.ResponseWriter, r *ht
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SendVerificationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SendVerification(w, r, id)
+		siw.Handler.SendVerification(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4277,8 +4750,32 @@ func (siw *ServerInterfaceWrapper) UnlockUser(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnlockUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UnlockUser(w, r, id)
+		siw.Handler.UnlockUser(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4575,8 +5072,32 @@ func (siw *ServerInterfaceWrapper) ResendDelivery(w http.ResponseWriter, r *http
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResendDeliveryParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ResendDelivery(w, r, id, delivery)
+		siw.Handler.ResendDelivery(w, r, id, delivery, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4651,8 +5172,32 @@ func (siw *ServerInterfaceWrapper) TestWebhook(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TestWebhookParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.TestWebhook(w, r, id)
+		siw.Handler.TestWebhook(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4799,6 +5344,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients", wrapper.Clients)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients", wrapper.CreateClient)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/bulk", wrapper.DeleteClients)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients/export", wrapper.ExportClients)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/import", wrapper.ImportClients)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}", wrapper.DeleteClient)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients/{id}", wrapper.GetClient)
@@ -4813,6 +5359,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/config/apply", wrapper.ApplyConfig)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/config/drift", wrapper.ConfigDrift)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/config/plan", wrapper.PlanConfig)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/denials", wrapper.Denials)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/doctor", wrapper.Examine)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/explain/{request_id}", wrapper.Explain)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/keys", wrapper.Keys)
@@ -4932,6 +5479,7 @@ func (response AuditCheckpoint200JSONResponse) VisitAuditCheckpointResponse(w ht
 }
 
 type CleanupAuditRequestObject struct {
+	Params CleanupAuditParams
 }
 
 type CleanupAuditResponseObject interface {
@@ -5249,7 +5797,8 @@ func (response BulkAction200JSONResponse) VisitBulkActionResponse(w http.Respons
 }
 
 type StopBulkActionRequestObject struct {
-	ID BulkID `json:"id"`
+	ID     BulkID `json:"id"`
+	Params StopBulkActionParams
 }
 
 type StopBulkActionResponseObject interface {
@@ -5345,6 +5894,77 @@ func (response DeleteClients200JSONResponse) VisitDeleteClientsResponse(w http.R
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportClientsRequestObject struct {
+	Params ExportClientsParams
+}
+
+type ExportClientsResponseObject interface {
+	VisitExportClientsResponse(w http.ResponseWriter) error
+}
+
+type ExportClients200ApplicationJsonlResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportClients200ApplicationJsonlResponse) VisitExportClientsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/jsonl")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportClients200TextCsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportClients200TextCsvResponse) VisitExportClientsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
 	return err
 }
 
@@ -5520,7 +6140,8 @@ func (response RevokeClientGrant204Response) VisitRevokeClientGrantResponse(w ht
 }
 
 type RevokeClientTokensRequestObject struct {
-	ID ClientRef `json:"id"`
+	ID     ClientRef `json:"id"`
+	Params RevokeClientTokensParams
 }
 
 type RevokeClientTokensResponseObject interface {
@@ -5628,7 +6249,8 @@ func (response ExportConfig200JSONResponse) VisitExportConfigResponse(w http.Res
 }
 
 type ApplyConfigRequestObject struct {
-	Body *ApplyConfigJSONRequestBody
+	Params ApplyConfigParams
+	Body   *ApplyConfigJSONRequestBody
 }
 
 type ApplyConfigResponseObject interface {
@@ -5681,6 +6303,28 @@ type PlanConfigResponseObject interface {
 type PlanConfig200JSONResponse ConfigPlan
 
 func (response PlanConfig200JSONResponse) VisitPlanConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DenialsRequestObject struct {
+	Params DenialsParams
+}
+
+type DenialsResponseObject interface {
+	VisitDenialsResponse(w http.ResponseWriter) error
+}
+
+type Denials200JSONResponse DenialList
+
+func (response Denials200JSONResponse) VisitDenialsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5818,7 +6462,8 @@ func (response Mail200JSONResponse) VisitMailResponse(w http.ResponseWriter) err
 }
 
 type TestMailRequestObject struct {
-	Body *TestMailJSONRequestBody
+	Params TestMailParams
+	Body   *TestMailJSONRequestBody
 }
 
 type TestMailResponseObject interface {
@@ -5840,7 +6485,8 @@ func (response TestMail200JSONResponse) VisitTestMailResponse(w http.ResponseWri
 }
 
 type RetryMailRequestObject struct {
-	ID string `json:"id"`
+	ID     string `json:"id"`
+	Params RetryMailParams
 }
 
 type RetryMailResponseObject interface {
@@ -6917,8 +7563,9 @@ func (response RemoveFactor204Response) VisitRemoveFactorResponse(w http.Respons
 }
 
 type ImpersonateUserRequestObject struct {
-	ID   UserRef `json:"id"`
-	Body *ImpersonateUserJSONRequestBody
+	ID     UserRef `json:"id"`
+	Params ImpersonateUserParams
+	Body   *ImpersonateUserJSONRequestBody
 }
 
 type ImpersonateUserResponseObject interface {
@@ -6940,8 +7587,9 @@ func (response ImpersonateUser200JSONResponse) VisitImpersonateUserResponse(w ht
 }
 
 type LockUserRequestObject struct {
-	ID   UserRef `json:"id"`
-	Body *LockUserJSONRequestBody
+	ID     UserRef `json:"id"`
+	Params LockUserParams
+	Body   *LockUserJSONRequestBody
 }
 
 type LockUserResponseObject interface {
@@ -6971,7 +7619,8 @@ func (response LockUser200JSONResponse) VisitLockUserResponse(w http.ResponseWri
 }
 
 type CreatePasswordLinkRequestObject struct {
-	ID UserRef `json:"id"`
+	ID     UserRef `json:"id"`
+	Params CreatePasswordLinkParams
 }
 
 type CreatePasswordLinkResponseObject interface {
@@ -7031,7 +7680,8 @@ func (response StopRecovery204Response) VisitStopRecoveryResponse(w http.Respons
 }
 
 type RevokeUserTokensRequestObject struct {
-	ID UserRef `json:"id"`
+	ID     UserRef `json:"id"`
+	Params RevokeUserTokensParams
 }
 
 type RevokeUserTokensResponseObject interface {
@@ -7053,7 +7703,8 @@ func (response RevokeUserTokens200JSONResponse) VisitRevokeUserTokensResponse(w 
 }
 
 type SendPasswordResetRequestObject struct {
-	ID UserRef `json:"id"`
+	ID     UserRef `json:"id"`
+	Params SendPasswordResetParams
 }
 
 type SendPasswordResetResponseObject interface {
@@ -7069,7 +7720,8 @@ func (response SendPasswordReset202Response) VisitSendPasswordResetResponse(w ht
 }
 
 type SendVerificationRequestObject struct {
-	ID UserRef `json:"id"`
+	ID     UserRef `json:"id"`
+	Params SendVerificationParams
 }
 
 type SendVerificationResponseObject interface {
@@ -7131,7 +7783,8 @@ func (response UserSessions200JSONResponse) VisitUserSessionsResponse(w http.Res
 }
 
 type UnlockUserRequestObject struct {
-	ID UserRef `json:"id"`
+	ID     UserRef `json:"id"`
+	Params UnlockUserParams
 }
 
 type UnlockUserResponseObject interface {
@@ -7341,6 +7994,7 @@ func (response WebhookDeliveries200JSONResponse) VisitWebhookDeliveriesResponse(
 type ResendDeliveryRequestObject struct {
 	ID       WebhookRef `json:"id"`
 	Delivery string     `json:"delivery"`
+	Params   ResendDeliveryParams
 }
 
 type ResendDeliveryResponseObject interface {
@@ -7394,7 +8048,8 @@ func (response RotateWebhookSecret200JSONResponse) VisitRotateWebhookSecretRespo
 }
 
 type TestWebhookRequestObject struct {
-	ID WebhookRef `json:"id"`
+	ID     WebhookRef `json:"id"`
+	Params TestWebhookParams
 }
 
 type TestWebhookResponseObject interface {
@@ -7468,6 +8123,9 @@ type StrictServerInterface interface {
 	// DeleteClients Delete several clients
 	// (POST /clients/bulk)
 	DeleteClients(ctx context.Context, request DeleteClientsRequestObject) (DeleteClientsResponseObject, error)
+	// ExportClients Write clients to a file, without their secrets
+	// (GET /clients/export)
+	ExportClients(ctx context.Context, request ExportClientsRequestObject) (ExportClientsResponseObject, error)
 	// ImportClients Register the clients of another server
 	// (POST /clients/import)
 	ImportClients(ctx context.Context, request ImportClientsRequestObject) (ImportClientsResponseObject, error)
@@ -7510,6 +8168,9 @@ type StrictServerInterface interface {
 	// PlanConfig Show what a document would change
 	// (POST /config/plan)
 	PlanConfig(ctx context.Context, request PlanConfigRequestObject) (PlanConfigResponseObject, error)
+	// Denials List what the gateway has denied
+	// (GET /denials)
+	Denials(ctx context.Context, request DenialsRequestObject) (DenialsResponseObject, error)
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(ctx context.Context, request ExamineRequestObject) (ExamineResponseObject, error)
@@ -7809,8 +8470,10 @@ func (sh *strictHandler) AuditCheckpoint(w http.ResponseWriter, r *http.Request)
 }
 
 // CleanupAudit operation middleware
-func (sh *strictHandler) CleanupAudit(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CleanupAudit(w http.ResponseWriter, r *http.Request, params CleanupAuditParams) {
 	var request CleanupAuditRequestObject
+
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.CleanupAudit(ctx, request.(CleanupAuditRequestObject))
@@ -8089,10 +8752,11 @@ func (sh *strictHandler) BulkAction(w http.ResponseWriter, r *http.Request, id B
 }
 
 // StopBulkAction operation middleware
-func (sh *strictHandler) StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID) {
+func (sh *strictHandler) StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID, params StopBulkActionParams) {
 	var request StopBulkActionRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.StopBulkAction(ctx, request.(StopBulkActionRequestObject))
@@ -8199,6 +8863,32 @@ func (sh *strictHandler) DeleteClients(w http.ResponseWriter, r *http.Request, p
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(DeleteClientsResponseObject); ok {
 		if err := validResponse.VisitDeleteClientsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportClients operation middleware
+func (sh *strictHandler) ExportClients(w http.ResponseWriter, r *http.Request, params ExportClientsParams) {
+	var request ExportClientsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportClients(ctx, request.(ExportClientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportClients")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportClientsResponseObject); ok {
+		if err := validResponse.VisitExportClientsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8376,10 +9066,11 @@ func (sh *strictHandler) RevokeClientGrant(w http.ResponseWriter, r *http.Reques
 }
 
 // RevokeClientTokens operation middleware
-func (sh *strictHandler) RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef) {
+func (sh *strictHandler) RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef, params RevokeClientTokensParams) {
 	var request RevokeClientTokensRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RevokeClientTokens(ctx, request.(RevokeClientTokensRequestObject))
@@ -8516,8 +9207,10 @@ func (sh *strictHandler) ExportConfig(w http.ResponseWriter, r *http.Request, pa
 }
 
 // ApplyConfig operation middleware
-func (sh *strictHandler) ApplyConfig(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) ApplyConfig(w http.ResponseWriter, r *http.Request, params ApplyConfigParams) {
 	var request ApplyConfigRequestObject
+
+	request.Params = params
 
 	var body ApplyConfigJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -8594,6 +9287,32 @@ func (sh *strictHandler) PlanConfig(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(PlanConfigResponseObject); ok {
 		if err := validResponse.VisitPlanConfigResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Denials operation middleware
+func (sh *strictHandler) Denials(w http.ResponseWriter, r *http.Request, params DenialsParams) {
+	var request DenialsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Denials(ctx, request.(DenialsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Denials")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DenialsResponseObject); ok {
+		if err := validResponse.VisitDenialsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8761,8 +9480,10 @@ func (sh *strictHandler) Mail(w http.ResponseWriter, r *http.Request, params Mai
 }
 
 // TestMail operation middleware
-func (sh *strictHandler) TestMail(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) TestMail(w http.ResponseWriter, r *http.Request, params TestMailParams) {
 	var request TestMailRequestObject
+
+	request.Params = params
 
 	var body TestMailJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -8792,10 +9513,11 @@ func (sh *strictHandler) TestMail(w http.ResponseWriter, r *http.Request) {
 }
 
 // RetryMail operation middleware
-func (sh *strictHandler) RetryMail(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) RetryMail(w http.ResponseWriter, r *http.Request, id string, params RetryMailParams) {
 	var request RetryMailRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RetryMail(ctx, request.(RetryMailRequestObject))
@@ -9946,10 +10668,11 @@ func (sh *strictHandler) RemoveFactor(w http.ResponseWriter, r *http.Request, id
 }
 
 // ImpersonateUser operation middleware
-func (sh *strictHandler) ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef, params ImpersonateUserParams) {
 	var request ImpersonateUserRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	var body ImpersonateUserJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -9979,10 +10702,11 @@ func (sh *strictHandler) ImpersonateUser(w http.ResponseWriter, r *http.Request,
 }
 
 // LockUser operation middleware
-func (sh *strictHandler) LockUser(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) LockUser(w http.ResponseWriter, r *http.Request, id UserRef, params LockUserParams) {
 	var request LockUserRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	var body LockUserJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -10012,10 +10736,11 @@ func (sh *strictHandler) LockUser(w http.ResponseWriter, r *http.Request, id Use
 }
 
 // CreatePasswordLink operation middleware
-func (sh *strictHandler) CreatePasswordLink(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) CreatePasswordLink(w http.ResponseWriter, r *http.Request, id UserRef, params CreatePasswordLinkParams) {
 	var request CreatePasswordLinkRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.CreatePasswordLink(ctx, request.(CreatePasswordLinkRequestObject))
@@ -10090,10 +10815,11 @@ func (sh *strictHandler) StopRecovery(w http.ResponseWriter, r *http.Request, id
 }
 
 // RevokeUserTokens operation middleware
-func (sh *strictHandler) RevokeUserTokens(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) RevokeUserTokens(w http.ResponseWriter, r *http.Request, id UserRef, params RevokeUserTokensParams) {
 	var request RevokeUserTokensRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.RevokeUserTokens(ctx, request.(RevokeUserTokensRequestObject))
@@ -10116,10 +10842,11 @@ func (sh *strictHandler) RevokeUserTokens(w http.ResponseWriter, r *http.Request
 }
 
 // SendPasswordReset operation middleware
-func (sh *strictHandler) SendPasswordReset(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) SendPasswordReset(w http.ResponseWriter, r *http.Request, id UserRef, params SendPasswordResetParams) {
 	var request SendPasswordResetRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.SendPasswordReset(ctx, request.(SendPasswordResetRequestObject))
@@ -10142,10 +10869,11 @@ func (sh *strictHandler) SendPasswordReset(w http.ResponseWriter, r *http.Reques
 }
 
 // SendVerification operation middleware
-func (sh *strictHandler) SendVerification(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) SendVerification(w http.ResponseWriter, r *http.Request, id UserRef, params SendVerificationParams) {
 	var request SendVerificationRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.SendVerification(ctx, request.(SendVerificationRequestObject))
@@ -10222,10 +10950,11 @@ func (sh *strictHandler) UserSessions(w http.ResponseWriter, r *http.Request, id
 }
 
 // UnlockUser operation middleware
-func (sh *strictHandler) UnlockUser(w http.ResponseWriter, r *http.Request, id UserRef) {
+func (sh *strictHandler) UnlockUser(w http.ResponseWriter, r *http.Request, id UserRef, params UnlockUserParams) {
 	var request UnlockUserRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.UnlockUser(ctx, request.(UnlockUserRequestObject))
@@ -10450,11 +11179,12 @@ func (sh *strictHandler) WebhookDeliveries(w http.ResponseWriter, r *http.Reques
 }
 
 // ResendDelivery operation middleware
-func (sh *strictHandler) ResendDelivery(w http.ResponseWriter, r *http.Request, id WebhookRef, delivery string) {
+func (sh *strictHandler) ResendDelivery(w http.ResponseWriter, r *http.Request, id WebhookRef, delivery string, params ResendDeliveryParams) {
 	var request ResendDeliveryRequestObject
 
 	request.ID = id
 	request.Delivery = delivery
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ResendDelivery(ctx, request.(ResendDeliveryRequestObject))
@@ -10514,10 +11244,11 @@ func (sh *strictHandler) RotateWebhookSecret(w http.ResponseWriter, r *http.Requ
 }
 
 // TestWebhook operation middleware
-func (sh *strictHandler) TestWebhook(w http.ResponseWriter, r *http.Request, id WebhookRef) {
+func (sh *strictHandler) TestWebhook(w http.ResponseWriter, r *http.Request, id WebhookRef, params TestWebhookParams) {
 	var request TestWebhookRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.TestWebhook(ctx, request.(TestWebhookRequestObject))
