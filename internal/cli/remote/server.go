@@ -148,6 +148,27 @@ func (s *Server) Overview(ctx context.Context, _ admin.Actor, period string) (*a
 	}, nil
 }
 
+// Settings returns the settings in force.
+func (s *Server) Settings(ctx context.Context, _ admin.Actor) ([]admin.Setting, error) {
+	var answer list[object]
+	if err := s.get(ctx, &answer, nil, "settings"); err != nil {
+		return nil, err
+	}
+	out := make([]admin.Setting, len(answer.Data))
+	for i, doc := range answer.Data {
+		out[i] = admin.Setting{
+			Name:        member[string](doc, "name"),
+			Group:       member[string](doc, "group"),
+			Value:       member[string](doc, "value"),
+			Secret:      string(doc["value"]) == "null",
+			Default:     member[string](doc, "default"),
+			Source:      member[string](doc, "source"),
+			Description: member[string](doc, "description"),
+		}
+	}
+	return out, nil
+}
+
 func keyOf(doc object) jose.StoredKey {
 	return jose.StoredKey{
 		ID:        member[string](doc, "id"),
