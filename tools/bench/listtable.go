@@ -169,6 +169,7 @@ func setOffset(q any, n int) {
 // sessions measures lists of sessions, and their number.
 func (m *listMeter) sessions() error {
 	type Q = store.SessionQuery
+	hourAgo := time.Now().Add(-time.Hour)
 	network := func(i int) string { return fmt.Sprintf("192.0.2.%d", i%listedNetworks) }
 	filters := [][]choice[Q]{
 		{
@@ -178,7 +179,7 @@ func (m *listMeter) sessions() error {
 		},
 		{
 			{"old", func(q *Q, _ int) { q.Before = m.w.begin.Add(24 * time.Hour) }},
-			{"all but new", func(q *Q, _ int) { q.Before = time.Now().Add(-time.Hour) }},
+			{"all but new", func(q *Q, _ int) { q.Before = hourAgo }},
 		},
 		{{"not of administrators", func(q *Q, _ int) { q.ExceptRoles = []string{"super_admin", "admin"} }}},
 	}
