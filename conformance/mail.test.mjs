@@ -1,8 +1,8 @@
 // A person who has forgotten the password gets a link by mail; an operator sees what became of each message.
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { browser, page, picture, signIn } from "./kit/browser.mjs";
 import { look, watch } from "./kit/eye.mjs";
+import { mailServer } from "./kit/mailserver.mjs";
 import { eventually, freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
@@ -133,7 +133,7 @@ describe("a mail server that is away", () => {
       assert.match(m.last_error, /refused/);
       assert.ok(new Date(m.next_attempt_at) - Date.now() < 60_000);
     });
-    const sink = await smtp(port);
+    const sink = await mailServer(port);
     await eventually(async () => assert.equal(home.command("mail", "list").data[0].state, "sent"));
     assert.match(sink.messages[0], /^Subject: Reset your password/m);
     assert.match(sink.messages[0], /^Message-ID: <[0-9a-f-]{36}@example.com>/im);
@@ -153,43 +153,4 @@ async function raw(server, request) {
     const socket = connect(Number(server.origin.split(":").at(-1)), "127.0.0.1", () => socket.write(request));
     socket.on("data", (b) => (text += b)).on("end", () => resolve(text)).on("error", reject);
   });
-}
-
-/** A mail server that accepts everything. */
-async function smtp(port) {
-  const messages = [];
-  const sockets = new Set();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket)).on("error", () => {});
-    let body, rest = "";
-    socket.write("220 sink\r\n");
-    socket.on("data", (chunk) => {
-      rest += chunk;
-      for (let i; (i = rest.indexOf("\r\n")) >= 0; ) {
-        const line = rest.slice(0, i);
-        rest = rest.slice(i + 2);
-        if (body !== undefined) {
-          if (line === ".") {
-            messages.push(body);
-            body = undefined;
-            socket.write("250 ok\r\n");
-          } else body += `${line}\n`;
-        } else if (/^DATA/i.test(line)) {
-          body = "";
-          socket.write("354 go on\r\n");
-        } else if (/^QUIT/i.test(line)) socket.end("221 bye\r\n");
-        else socket.write("250 ok\r\n");
-      }
-    });
-  });
-  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-  server.unref();
-  return {
-    messages,
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      return new Promise((resolve) => server.close(resolve));
-    },
-  };
 }

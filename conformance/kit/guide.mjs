@@ -9,6 +9,12 @@
 //   ```sh run                starts the application
 //   ```sh try                calls it, and ends
 //
+// The tasks of administer.md have a block for each way to do them:
+//
+//   ```sh command            gatehouse from another machine
+//   ```sh curl               calls of the management API
+//   ```sh login, code, token what comes before these
+//
 // In all of them these are replaced: 8080, the port of Gatehouse, or id.example.com, its host; other
 // ports that the test names; and paste-the-secret, the client secret that the last register block
 // printed, or paste-the-secret-of-ID, the secret of the client ID.
@@ -31,14 +37,24 @@ export const names = readdirSync(folder)
 /** The text of a guide. */
 export const read = (name) => readFileSync(new URL(`${name}.md`, folder), "utf8");
 
-/** The marked blocks of a guide: { language, use, file, text }. */
+const uses = ["install", "register", "run", "try", "command", "curl", "login", "code", "token"];
+
+/** The marked blocks of a guide: { language, use, file, text, heading }. */
 export function blocks(text) {
-  return [...text.matchAll(/^```(\w+) +(\S+)\n([^]*?)^```$/gm)].map(([, language, info, content]) => {
+  let heading;
+  const found = [];
+  for (const [, title, language, info, content] of text.matchAll(/^#+ (.+)$|^```(\w*) *(\S*)\n([^]*?)^```$/gm)) {
+    if (title) heading = title;
+    if (title || !info) continue;
     const file = /^file=(.+)$/.exec(info)?.[1];
-    if (!file && !["install", "register", "run", "try"].includes(info)) throw new Error(`a block is marked "${info}"`);
-    return { language, use: file ? "file" : info, file, text: content };
-  });
+    if (!file && !uses.includes(info)) throw new Error(`a block is marked "${info}"`);
+    found.push({ language, use: file ? "file" : info, file, text: content, heading });
+  }
+  return found;
 }
+
+/** The commands of a block, in order. Lines that are indented go on with the command before them. */
+export const statements = (text) => text.split(/\n(?=\S)/).map((s) => s.trim());
 
 /**
  * A fresh installation for the reader of a guide. ports lists the ports that the guide gives its

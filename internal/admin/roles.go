@@ -35,11 +35,13 @@ func RoleFields() []field.Field[identity.Role] {
 			Normalize:   strings.TrimSpace,
 		},
 		{
-			Name:    "scopes",
-			Flag:    "scope",
-			Help:    "A scope that people get with the role. May be repeated.",
-			Audited: true,
-			List:    func(r *identity.Role) *[]string { return &r.Scopes },
+			Name:        "scopes",
+			Flag:        "scope",
+			Placeholder: "SCOPES",
+			Help:        "The scopes that people get with the role, separated by spaces. May be repeated.",
+			Audited:     true,
+			List:        func(r *identity.Role) *[]string { return &r.Scopes },
+			Separators:  " \t\n",
 		},
 	}
 }

@@ -30,6 +30,7 @@ func commands(rules client.Rules) []command {
 		{"route", "Manage what the gateway forwards, and for whom.", newRouteCommands()},
 		{"key", "Manage the keys that sign tokens.", &keyCommands{}},
 		{"overview", "See what has happened on the server.", &overviewCommand{}},
+		{"settings", "See the settings in force, and where each comes from.", &settingsCommand{}},
 		{"session", "See who is signed in, and end sessions.", &sessionCommands{}},
 		{"passwords", "Work with lists of breached passwords.", &passwordCommands{}},
 		{"mail", "Test the mail server, and see what became of messages.", &mailCommands{}},

@@ -162,6 +162,7 @@ func serverExamples() map[string][]example {
 		"key rotate": {{"key rotate --publish-ahead 1h", "Services fetch the new key before it signs"}},
 		"key retire": {{"key retire KEY_ID --yes", "Withdraws a key that somebody else may have"}},
 		"overview":   {{"overview --period 7d", "Sign-ins, failures and tokens of a week"}},
+		"settings":   {{"settings", "What is not at its default"}, {"settings --all --json", "Everything, for a program"}},
 		"session list": {
 			{"session list --user ada@example.com", "Where a person is signed in"},
 			{"session list --ip 192.0.2.0/24 --older-than 30d", "Old sessions of a network"},

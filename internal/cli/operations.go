@@ -219,6 +219,7 @@ type serverOperations interface {
 	Sessions(
 		ctx context.Context, a admin.Actor, user string, sel admin.SessionSelection, p admin.Page,
 	) (*admin.List[identity.Session], error)
+	Settings(ctx context.Context, a admin.Actor) ([]admin.Setting, error)
 	SetupLink(ctx context.Context, a admin.Actor) (string, error)
 	BackupFiles(ctx context.Context, a admin.Actor, place string) ([]backup.File, error)
 	Backups(ctx context.Context, a admin.Actor) (*admin.BackupOverview, error)

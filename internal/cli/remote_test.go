@@ -195,6 +195,23 @@ func (x *twins) alike(line string) {
 	})
 }
 
+// settings shows the settings of each installation: they differ in the place of the database.
+func (x *twins) settings() {
+	x.there.t.Helper()
+	place := regexp.MustCompile(`sqlite:\S*gatehouse\.db`)
+	for _, line := range []string{"settings", "settings --all", "settings --all --json"} {
+		here, there := x.here.run(line, ""), x.remote(line, "")
+		for _, r := range []result{here, there} {
+			if strings.Contains(r.out, strings.Repeat("k", 43)) || !strings.Contains(r.out, x.server) {
+				x.there.t.Errorf("%s: a secret is shown, or the address is not: %s%s", line, r.out, r.err)
+			}
+		}
+		x.compare(line, here, there, func(s string) string {
+			return strings.Join(strings.Fields(place.ReplaceAllString(s, "PLACE")), " ")
+		})
+	}
+}
+
 // both runs a change on the database of the first and on the server of the second installation.
 func (x *twins) both(line, stdin string, keep ...string) {
 	x.there.t.Helper()
@@ -370,6 +387,7 @@ func TestServerAndDatabaseAgree(t *testing.T) {
 	x.same("session metrics")
 	x.same("overview")
 	x.alike("overview --period 3d")
+	x.settings()
 	x.same("mail list")
 	x.both("mail retry nothing", "")
 	x.both("mail test --to a@example.com", "")

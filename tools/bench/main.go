@@ -11,6 +11,8 @@
 //	go run ./tools/bench -handover 100000 requests while servers are replaced, again and again
 //	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
+//	go run ./tools/bench -lists 10000000 -events 0 -rows 'users|sessions|clients|console'
+//	go run ./tools/bench -events 20000000 -rows audit
 package main
 
 import (
@@ -44,7 +46,8 @@ type options struct {
 	program     string // that is measured; "" builds it
 	out         string
 	quick       bool
-	lists       int // users in the measurement of lists; 0 measures the rows instead
+	lists       int // users in the measurement of lists; 0 without events measures the rows instead
+	events      int // audit events in it
 	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
 	realms      int // that one server serves; 0 measures the rows instead
 	backup      int // users and grants of the database that is backed up; 0 measures the rows instead
@@ -102,13 +105,17 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
 		"rounds, and nothing else")
-	f.IntVar(&o.lists, "lists", 0, "measure lists, searches, exports and imports with so many users and sessions "+
-		"and twice as many audit events, and nothing else")
+	f.IntVar(&o.lists, "lists", 0, "measure lists, searches, exports and imports with so many users and sessions, and "+
+		"nothing else; -rows chooses among users, sessions, clients, audit, export, import and console")
+	f.IntVar(&o.events, "events", -1, "audit events of this measurement (default: twice as many as users)")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.events < 0 {
+		o.events = 2 * o.lists
 	}
 	if o.quick {
 		o.seconds = 2 * time.Second
@@ -146,8 +153,8 @@ func runBench(ctx context.Context, o options) error {
 	if o.timings > 0 {
 		return b.timings(ctx, o.timings)
 	}
-	if o.lists > 0 {
-		return b.lists(ctx, o.lists)
+	if o.lists > 0 || o.events > 0 {
+		return b.measureLists(ctx)
 	}
 	if o.backup > 0 {
 		return b.backups(ctx, o.backup)

@@ -175,13 +175,14 @@ func (w *world) id(kind string, i int) string {
 	return fmt.Sprintf("%08x-%04x-7000-%s-%012x", ms>>16, ms&0xffff, kind, i)
 }
 
-// idText returns the same as an SQL expression over seq.n.
-func (w *world) idText(kind string) string {
-	ms := w.timeText()
+// idText returns the same as an SQL expression over seq.n, or over another expression.
+func (w *world) idText(kind string, over ...string) string {
+	n := strings.Join(append(over, "seq.n")[:1], "")
+	ms := fmt.Sprintf("(%d + %s * %d)", w.begin.UnixMilli(), n, w.pace.Milliseconds())
 	if w.engine == postgres {
-		return fmt.Sprintf("lpad(to_hex(%[1]s >> 16), 8, '0') || '-' || lpad(to_hex(%[1]s & 65535), 4, '0') || '-7000-%[2]s-' || lpad(to_hex(seq.n), 12, '0')", ms, kind)
+		return fmt.Sprintf("lpad(to_hex(%[1]s >> 16), 8, '0') || '-' || lpad(to_hex(%[1]s & 65535), 4, '0') || '-7000-%[2]s-' || lpad(to_hex(%[3]s), 12, '0')", ms, kind, n)
 	}
-	return fmt.Sprintf("printf('%%08x-%%04x-7000-%[2]s-%%012x', %[1]s >> 16, %[1]s & 65535, seq.n)", ms, kind)
+	return fmt.Sprintf("printf('%%08x-%%04x-7000-%[2]s-%%012x', %[1]s >> 16, %[1]s & 65535, %[3]s)", ms, kind, n)
 }
 
 // timeText returns the SQL expression of the time when row seq.n was created, in milliseconds.

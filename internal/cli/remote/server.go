@@ -164,6 +164,27 @@ func sizeOf(doc object, name string) admin.Size {
 	return admin.Size{N: member[int](size, "n"), AtLeast: member[bool](size, "at_least")}
 }
 
+// Settings returns the settings in force.
+func (s *Server) Settings(ctx context.Context, _ admin.Actor) ([]admin.Setting, error) {
+	var answer list[object]
+	if err := s.get(ctx, &answer, nil, "settings"); err != nil {
+		return nil, err
+	}
+	out := make([]admin.Setting, len(answer.Data))
+	for i, doc := range answer.Data {
+		out[i] = admin.Setting{
+			Name:        member[string](doc, "name"),
+			Group:       member[string](doc, "group"),
+			Value:       member[string](doc, "value"),
+			Secret:      string(doc["value"]) == "null",
+			Default:     member[string](doc, "default"),
+			Source:      member[string](doc, "source"),
+			Description: member[string](doc, "description"),
+		}
+	}
+	return out, nil
+}
+
 func keyOf(doc object) jose.StoredKey {
 	return jose.StoredKey{
 		ID:        member[string](doc, "id"),

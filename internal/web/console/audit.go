@@ -368,7 +368,7 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, q *request) e
 		v.Detail = append(v.Detail, Fact{Name: fieldLabel(name), Cell: textCell(e.Detail[name])})
 	}
 	if e.RequestID != "" {
-		v.Explain = &Link{"What is known of the request", with(Root+"/audit/explain", "request", e.RequestID)}
+		v.Explain = &Link{"Explain the request", with(Root+"/audit/explain", "request", e.RequestID)}
 	}
 	v.Same = s.same("GET", "/api/v1/audit-logs/"+url.PathEscape(e.ID), nil, "audit", "show", e.ID)
 	if q.form.Get("proof") == "" {

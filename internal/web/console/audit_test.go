@@ -49,7 +49,7 @@ func TestAudit(t *testing.T) {
 	s.get("/admin/audit?from=2026-05-05").shows(200, "No event")
 	s.get("/admin/audit?from=yesterday&to=2026-05-04T09:59:00Z").shows(400, "is not a date")
 	s.get("/admin/audit?ip=nonsense").shows(400, "is not an IP address")
-	s.get("/admin/audit/"+id).shows(200, "GRANT", "SESS", "/admin/clients/"+client, "What is known of the request", "Method", "audit show "+id).wellFormed()
+	s.get("/admin/audit/"+id).shows(200, "GRANT", "SESS", "/admin/clients/"+client, "Explain the request", "Method", "audit show "+id).wellFormed()
 	s.get("/admin/audit/"+changed).shows(200, "&lt;b&gt;", "more", "does not show the values").wellFormed()
 	s.get("/admin/audit/"+id).shows(200, "Prove this event")
 	s.get("/admin/audit/"+id+"?proof=1").shows(200, "As it was recorded", "audit proof "+id).wellFormed()

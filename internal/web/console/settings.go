@@ -2,6 +2,8 @@ package console
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -25,6 +27,7 @@ type SettingsView struct {
 	Base
 	Search Search
 	Groups []SettingGroup
+	Pager  Pager
 	Empty  *Empty // instead of the list, or nil
 	Same   Same
 }
@@ -47,10 +50,11 @@ func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, q *request
 	v.Lead = "As they are in force on this server. They are changed in the environment or the settings file, where the server is started."
 	v.Search = settingSearch(q, all)
 	words := strings.Fields(strings.ToLower(q.form.Get("search")))
+	all = slices.DeleteFunc(slices.Clone(all), func(x admin.Setting) bool {
+		return !settingMatches(&x, words, q.form.Get("group"), q.form.Get("show"))
+	})
+	v.Pager, all = settingPage(q, all)
 	for _, x := range all {
-		if !settingMatches(&x, words, q.form.Get("group"), q.form.Get("show")) {
-			continue
-		}
 		n := len(v.Groups)
 		if n == 0 || v.Groups[n-1].Name != x.Group {
 			v.Groups = append(v.Groups, SettingGroup{Name: x.Group, Table: Table{Caption: x.Group, Columns: []Column{
@@ -66,8 +70,29 @@ func (s *Server) showSettings(w http.ResponseWriter, r *http.Request, q *request
 			Link: &Link{"Show all settings", Root + "/settings?show=all"},
 		}
 	}
-	v.Same = s.same("GET", "/api/v1/settings", nil, "help", "settings")
+	v.Same = s.same("GET", "/api/v1/settings", nil, "settings", "--all")
 	return s.show(w, http.StatusOK, v)
+}
+
+// settingPageSize is how many settings a page lists: all of them are more than a phone should load.
+const settingPageSize = 80
+
+// settingPage returns the settings of one page, and what leads to the others.
+func settingPage(q *request, all []admin.Setting) (Pager, []admin.Setting) {
+	filters := []string{"search", "group", "show"}
+	offset, err := strconv.Atoi(q.form.Get("offset"))
+	if err != nil || offset < 0 || offset > len(all) {
+		offset = 0
+	}
+	pager := Pager{Total: count(len(all), "setting")}
+	if offset > 0 {
+		pager.First = keep(Root+"/settings", q.form, filters)
+	}
+	next := offset + settingPageSize
+	if next < len(all) {
+		pager.Next = keep(Root+"/settings", q.form, filters, "offset", strconv.Itoa(next))
+	}
+	return pager, all[offset:min(next, len(all))]
 }
 
 // settingSearch returns the form that searches and filters the settings.

@@ -15,6 +15,7 @@ func TestSettings(t *testing.T) {
 	s.get("/admin/settings?show=set").shows(200, "APP_NAME").hides("PORT")
 	s.get("/admin/settings?show=default").shows(200, "PORT").hides("APP_NAME")
 	s.get("/admin/settings?search=nothing").shows(200, "No setting matches", "Clear")
+	s.get("/admin/settings?offset=1").shows(200, "First page")
 }
 
 // The page says first what needs somebody; what a name of a client says is shown as text.

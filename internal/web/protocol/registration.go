@@ -174,11 +174,14 @@ func (s *Registrations) metadata(c *registrationCall) (*client.Metadata, error) 
 	return m, nil
 }
 
-// readBody reads a body of JSON.
-func (c *registrationCall) readBody() error {
-	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" && kind != "application/merge-patch+json" {
-		return oauth.InvalidRequest("The body must be application/json.")
+// readBody reads a body of JSON. Scripts may leave out its type: nothing but JSON is read here, and
+// what counts is the token, which no browser sends by itself.
+func (c *registrationCall) readBody() (err error) {
+	if named := c.r.Header.Get("Content-Type"); named != "" {
+		kind, _, err := mime.ParseMediaType(named)
+		if err != nil || kind != "application/json" && kind != "application/merge-patch+json" {
+			return oauth.InvalidRequest("The body must be application/json.")
+		}
 	}
 	c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxRegistration))
 	if err != nil {
