@@ -9,7 +9,7 @@
 //	go run ./tools/bench -realms 100     start and memory of a server with realms
 //	go run ./tools/bench -backup 8000000 a backup under refresh load, and restores of it
 //	go run ./tools/bench -handover 100000 requests while servers are replaced, again and again
-//	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
+//	go run ./tools/bench -watch 8        the hot rows with metrics, traces and the audit tree on and off
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 //	go run ./tools/bench -lists 10000000 -events 0 -rows 'users|sessions|clients|console'
 //	go run ./tools/bench -events 20000000 -rows audit
@@ -48,7 +48,7 @@ type options struct {
 	quick       bool
 	lists       int // users in the measurement of lists; 0 without events measures the rows instead
 	events      int // audit events in it
-	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
+	watch       int // rounds of the comparison with metrics, traces and the audit tree; 0 measures the rows instead
 	realms      int // that one server serves; 0 measures the rows instead
 	backup      int // users and grants of the database that is backed up; 0 measures the rows instead
 	handover    int // requests while servers are replaced; 0 measures the rows instead
@@ -103,8 +103,8 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.handover, "handover", 0, "send so many requests to one server that hands its socket on, and to two "+
 		"behind HAProxy that are restarted by turns, plain and by TLS; -rows chooses among these, and nothing else")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
-	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
-		"rounds, and nothing else")
+	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics, traces and the tree of the audit log on and "+
+		"off in so many rounds, and nothing else")
 	f.IntVar(&o.lists, "lists", 0, "measure lists, searches, exports and imports with so many users and sessions, and "+
 		"nothing else; -rows chooses among users, sessions, clients, audit, export, import and console")
 	f.IntVar(&o.events, "events", -1, "audit events of this measurement (default: twice as many as users)")
