@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -267,13 +266,16 @@ func walk(t *testing.T, o *objects) {
 			t.Errorf("the monitor reaches port %d; the server listens at %q", number, setting(server, "METRICS_HOST"))
 		}
 		for _, p := range o.policies {
+			if !selects(p.Spec.PodSelector.MatchLabels) {
+				continue
+			}
 			open := false
 			for _, rule := range p.Spec.Ingress {
 				for _, allowed := range rule.Ports {
 					open = open || port(server, *allowed.Port) == number && len(rule.From) > 0
 				}
 			}
-			if !open || !selects(p.Spec.PodSelector.MatchLabels) {
+			if !open {
 				t.Errorf("the network policy keeps Prometheus out")
 			}
 		}
@@ -303,9 +305,34 @@ func walk(t *testing.T, o *objects) {
 			t.Errorf("the server does not ask %s but %s", set.Spec.ServiceName, url)
 		}
 	}
+	walkPolicies(t, o, pod.Labels)
 	for _, h := range o.scalers {
 		if h.Spec.ScaleTargetRef.Name != o.deployments[0].Name {
 			t.Errorf("the autoscaler scales %s", h.Spec.ScaleTargetRef.Name)
+		}
+	}
+}
+
+// walkPolicies checks that a policy for the pods of a part lets the server in, and that each policy
+// is for some pods.
+func walkPolicies(t *testing.T, o *objects, server map[string]string) {
+	t.Helper()
+	for _, p := range o.policies {
+		selector := labels.SelectorFromSet(p.Spec.PodSelector.MatchLabels)
+		found := selector.Matches(labels.Set(server))
+		for _, set := range o.sets {
+			if !selector.Matches(labels.Set(set.Spec.Template.Labels)) {
+				continue
+			}
+			found = true
+			rule := p.Spec.Ingress[0]
+			if port(set.Spec.Template.Spec.Containers[0], *rule.Ports[0].Port) == 0 ||
+				!labels.SelectorFromSet(rule.From[0].PodSelector.MatchLabels).Matches(labels.Set(server)) {
+				t.Errorf("the network policy %s keeps the server out", p.Name)
+			}
+		}
+		if !found {
+			t.Errorf("the network policy %s is for no pod", p.Name)
 		}
 	}
 }
@@ -341,21 +368,13 @@ func TestSelectors(t *testing.T) {
 		t.Fatalf("%d monitors, %d policies", len(chart.monitors), len(chart.policies))
 	}
 	walk(t, chart)
-	plain, files := new(objects), 0
-	names, err := filepath.Glob("../../deploy/kubernetes/*.yaml")
-	if err != nil {
-		t.Fatal(err)
+	plain := plainObjects(t)
+	if len(plain.deployments) != 1 || *plain.deployments[0].Spec.Replicas != 3 {
+		t.Fatalf("%d deployments", len(plain.deployments))
 	}
-	for _, name := range names {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain.read(t, string(raw))
-		files++
-	}
-	if files < 4 || len(plain.deployments) != 1 || *plain.deployments[0].Spec.Replicas != 3 {
-		t.Fatalf("%d files", files)
+	if len(plain.monitors) != 1 || len(plain.policies) != 2 || len(plain.scalers) != 1 || len(plain.budgets) != 1 {
+		t.Errorf("%d monitors, %d policies, %d autoscalers, %d budgets", len(plain.monitors), len(plain.policies),
+			len(plain.scalers), len(plain.budgets))
 	}
 	walk(t, plain)
 }

@@ -43,6 +43,8 @@ var policy = map[string][]string{
 	"plan":        {"fault", "field", "spell"},
 	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "plan", "backup"),
 
+	"testkit/container": {"testkit"},
+
 	"store/sqldb":      {"fault"},
 	"store/migrations": {},
 	"store":            with(core, "store/sqldb", "store/migrations", "bff/session"),

@@ -20,13 +20,14 @@ type guide struct {
 	blocks []*printed
 }
 
-// printed is one fenced block of a guide.
+// printed is one fenced block of a guide. Behind the language may stand what else is to be known:
+// "not-run:" with the reason why no test can run it, or "session" for conformance/accounts-api.
 type printed struct {
-	language, text string
-	used           bool
+	language, note, text string
+	used                 bool
 }
 
-var fence = regexp.MustCompile("(?sm)^( *)```(\\w+)[^\n]*\n(.*?)^ *```$")
+var fence = regexp.MustCompile("(?sm)^( *)```(\\w+) *([^\n]*)\n(.*?)^ *```$")
 
 func readGuide(t testing.TB, name string) *guide {
 	t.Helper()
@@ -34,7 +35,9 @@ func readGuide(t testing.TB, name string) *guide {
 	testkit.Must(t, err)
 	g := &guide{t: t, name: name}
 	for _, m := range fence.FindAllStringSubmatch(string(raw), -1) {
-		g.blocks = append(g.blocks, &printed{language: m[2], text: regexp.MustCompile("(?m)^"+m[1]).ReplaceAllString(m[3], "")})
+		g.blocks = append(g.blocks, &printed{
+			language: m[2], note: m[3], text: regexp.MustCompile("(?m)^"+m[1]).ReplaceAllString(m[4], ""),
+		})
 	}
 	return g
 }
@@ -55,14 +58,36 @@ func (g *guide) block(has string) string {
 	return found[0].text
 }
 
-// rest reports the blocks of commands that no test has run, except those with these texts.
+// settings returns commands that set the settings of a block, which must be known ones, and try
+// them.
+func (g *guide) settings(has string) string {
+	g.t.Helper()
+	block := g.block(has)
+	known, err := os.ReadFile("../../../deploy/.env.example")
+	testkit.Must(g.t, err)
+	for _, m := range regexp.MustCompile(`(?m)^(?:export )?([A-Z0-9_]+)=`).FindAllStringSubmatch(block, -1) {
+		name := strings.TrimSuffix(m[1], "_FILE")
+		if !strings.Contains(string(known), "\n#"+name+"=") && !strings.Contains(string(known), "\n#"+m[1]+"=") && !strings.HasPrefix(name, "AWS_") {
+			g.t.Errorf("%s.md sets %s, which is no setting", g.name, m[1])
+		}
+	}
+	return "(\nset -a\n" + block + "\ngatehouse migrate --dry-run >/dev/null\n)\n"
+}
+
+// rest reports the blocks of commands that no test has run, except those with these texts and those
+// of which the guide says why.
 func (g *guide) rest(except ...string) {
 	g.t.Helper()
 	for _, text := range except {
 		g.block(text)
 	}
 	for _, b := range g.blocks {
-		if b.language == "sh" && !b.used {
+		reason, marked := strings.CutPrefix(b.note, "not-run:")
+		switch {
+		case b.language != "sh" || b.note == "session":
+		case marked && (b.used || strings.TrimSpace(reason) == ""):
+			g.t.Errorf("this block of %s.md says that it is not run:\n%s", g.name, b.text)
+		case !marked && !b.used:
 			g.t.Errorf("no test runs this block of %s.md:\n%s", g.name, b.text)
 		}
 	}
@@ -188,7 +213,7 @@ func TestCommandsOfTheProductionGuide(t *testing.T) {
 
 	run.rest(
 		"apt install ./gatehouse",   // TestDebianPackage in deploy
-		"docker compose --env-file", // TestCompose
+		"docker compose --env-file", // TestStarts in conformance/chart
 		"helm install",              // TestGuide in conformance/chart
 		"REDIS_URL=",                // TestRedisFailover, and cache's tests of clusters
 		"ROUTES_FILE=",              // TestRoutesFollowTheFile in internal/app

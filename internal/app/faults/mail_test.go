@@ -22,7 +22,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// mailSink is a mail server that accepts everything, after a pause, and counts by Message-ID.
+// mailSink is a mail server that accepts everything but mail to nobody, after a pause, and counts
+// by Message-ID.
 type mailSink struct {
 	port  int
 	pause time.Duration
@@ -70,6 +71,8 @@ func (s *mailSink) serve(c net.Conn) {
 		case data && m != nil:
 			id = m[1]
 		case data:
+		case strings.HasPrefix(line, "RCPT TO:<nobody@"):
+			reply("550 no such mailbox")
 		case strings.HasPrefix(line, "DATA"):
 			data = true
 			reply("354 go on")

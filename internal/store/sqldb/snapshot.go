@@ -50,6 +50,8 @@ func ReadSnapshot(ctx context.Context, db DB, o SnapshotOptions, f func(Snapshot
 		return db.snapshot(ctx, o, f)
 	case *postgresDB:
 		return db.snapshot(ctx, o, f)
+	case *observed:
+		return ReadSnapshot(ctx, db.DB, o, f)
 	}
 	return errors.New("sqldb: this database has no snapshots")
 }
@@ -342,6 +344,8 @@ func Copy(
 	ctx context.Context, tx Tx, table string, columns []string, next func() ([]any, error),
 ) (int64, error) {
 	switch tx := tx.(type) {
+	case *observedTx:
+		return Copy(ctx, tx.Tx, table, columns, next)
 	case *liteTx:
 		return tx.copyRows(ctx, table, columns, next)
 	case *pgTx:
