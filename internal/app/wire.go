@@ -323,6 +323,8 @@ func oauthConfig(c *config.Config) oauth.Config {
 		DPoPNonce:       t.DPoPNonce == "required",
 		ClientCerts:     c.Server.ClientCerts,
 		UILocales:       text.Tags(),
+
+		RevocationMaxAge: t.RevocationMaxAge,
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, client.ID(id))
@@ -353,6 +355,7 @@ type server struct {
 	tokens  *token.Server
 	browser *oauth.Server // the browser's half of the authorization server
 	handler http.Handler
+	kit     *web.Kit
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
 	bulk    func(context.Context) error // carries out actions on many users
@@ -421,7 +424,7 @@ func (s *server) connect(ctx context.Context, e *env) error {
 	options.Observer = p.monitor.requestObserver(options.StaticDocs)
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	options.Limited = s.recordLimited()
-	kit := web.New(options)
+	kit := s.newKit(options)
 	mailbox, err := s.startMail(e)
 	if err != nil {
 		return err
@@ -458,6 +461,12 @@ func (s *server) connect(ctx context.Context, e *env) error {
 	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
 	return s.startBackups(e)
+}
+
+// newKit returns the HTTP kit, which the server keeps.
+func (s *server) newKit(o web.Options) *web.Kit {
+	s.kit = web.New(o)
+	return s.kit
 }
 
 // newBrowser returns the pages that people see.
