@@ -39,6 +39,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/text"
+	"github.com/gatehouse-id/gatehouse/internal/trace"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
@@ -344,7 +345,7 @@ func newTokenServer(p *parts, shared *cache.Redis, fetch oauth.KeyFetcher) *toke
 		Replays:   token.NewReplays(),
 	}
 	if shared != nil {
-		made.Replays = shared.Replays(made.Replays)
+		made.Replays = tracedReplays{shared.Replays(made.Replays)}
 	}
 	return token.New(oauthConfig(p.cfg), made)
 }
@@ -643,7 +644,11 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 
 // fetcher returns the client that fetches key sets of clients.
 func (s *server) fetcher(e *env) *fetch.Client {
-	f := fetch.New(fetch.Options{AllowPrivate: outboundAllow(s.parts.cfg), Now: e.now})
+	f := fetch.New(fetch.Options{
+		AllowPrivate: outboundAllow(s.parts.cfg),
+		Now:          e.now,
+		Trace:        s.parts.monitor.outgoing("GET document", http.MethodGet),
+	})
 	s.close = append(s.close, f.Close)
 	return f
 }
@@ -682,7 +687,7 @@ func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
 	case !limits.Enabled:
 		return nil
 	case limits.Store == "redis":
-		return counter{shared}
+		return tracedLimits{counter{shared}}
 	}
 	return counter{e.memoryLimits()}
 }
@@ -711,6 +716,8 @@ func (f keyFetcher) KeySet(ctx context.Context, uri string, fresh bool) ([]byte,
 	if fresh {
 		get = f.Refresh
 	}
+	ctx, span := trace.Start(ctx, "key set", trace.Internal)
+	defer span.End()
 	doc, err := get(ctx, uri, jose.MaxKeySet)
 	return doc.Body, err
 }
