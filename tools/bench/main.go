@@ -9,7 +9,7 @@
 //	go run ./tools/bench -realms 100     start and memory of a server with realms
 //	go run ./tools/bench -backup 8000000 a backup under refresh load, and restores of it
 //	go run ./tools/bench -handover 100000 requests while servers are replaced, again and again
-//	go run ./tools/bench -watch 8        the hot rows with metrics, traces and the audit tree on and off
+//	go run ./tools/bench -watch 8        the hot rows with metrics, traces, audit tree on and off
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 package main
 
