@@ -127,6 +127,8 @@ func (d *DB) Follow(ctx context.Context) error {
 		d.sql.Watch(ctx, d.wakeFollower)
 	}()
 	defer func() { <-watch }()
+	began := time.Now() // from then on it must be asked
+	d.memory.primary.Store(&began)
 	d.wakeFollower()
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
