@@ -16,6 +16,7 @@ need() { command -v "$1" >/dev/null 2>&1 || [ -x "$1" ] || missing+=("$2"); }
 find_missing() {
   missing=()
   need gcc gcc # the race detector links with it
+  need git git # a test builds the former release
   need curl curl
   need jq jq
   need redis-server redis-server

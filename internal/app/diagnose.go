@@ -159,6 +159,9 @@ func (d *diagnosis) gather(ctx context.Context, db *store.DB, keys *secret.Keys)
 		d.out.Probe = probe(ctx, client, keys, d.cfg.Server.BaseURL, d.out.Now)
 		d.mail(ctx, keys)
 	}
+	if u, err := url.Parse(d.cfg.Server.BaseURL); err == nil {
+		d.out.DNS = lookUp(ctx, u)
+	}
 	d.certificate(ctx)
 	if db != nil {
 		d.database(ctx, db)

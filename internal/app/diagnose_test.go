@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -18,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // installation is a server with its settings, as doctor examines it.
@@ -114,10 +116,19 @@ func TestDoctorBehindProxies(t *testing.T) {
 	}))
 	defer upstream.Close()
 	to, _ := url.Parse(upstream.URL)
-	silent := false
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	silent, withholds := false, false
+	var answer func(http.Header)
+	proxy := httptest.NewServer(&httputil.ReverseProxy{ModifyResponse: func(r *http.Response) error {
+		if answer != nil {
+			answer(r.Header)
+		}
+		return nil
+	}, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to)
 		r.Out.Host = r.In.Host
+		if withholds {
+			r.Out.Header.Del("Cookie")
+		}
 		if !silent {
 			r.SetXForwarded()
 		}
@@ -131,6 +142,16 @@ func TestDoctorBehindProxies(t *testing.T) {
 	expect(t, found, "proxy.untrusted", doctor.Problem, "Add 127.0.0.1 to TRUSTED_PROXIES")
 	expect(t, found, "proxy.reachable", doctor.Good, proxy.URL)
 	expect(t, found, "people.setup", doctor.Problem, "setup-link")
+	expect(t, found, "proxy.cookies", doctor.Good, "unchanged")
+	answer = func(h http.Header) { h.Del("Set-Cookie") }
+	expect(t, in.examine(t.Context()), "proxy.cookies", doctor.Problem, "do not reach browsers")
+	answer = func(h http.Header) {
+		h.Set("Set-Cookie", strings.NewReplacer("Path=/", "Path=/id", "; HttpOnly", "").Replace(h.Get("Set-Cookie")))
+	}
+	expect(t, in.examine(t.Context()), "proxy.cookies", doctor.Problem, "another Path, HttpOnly than")
+	answer, withholds = nil, true
+	expect(t, in.examine(t.Context()), "proxy.cookies", doctor.Problem, "do not reach the server")
+	withholds = false
 
 	in = install(t, append(base, "TRUSTED_PROXIES=127.0.0.1")...)
 	backend = in.start(t)
@@ -143,6 +164,32 @@ func TestDoctorBehindProxies(t *testing.T) {
 	expect(t, in.examine(t.Context()), "proxy.other", doctor.Problem, "SECRET_KEY")
 	proxy.Close()
 	expect(t, in.examine(t.Context()), "proxy.reachable", doctor.Warning, "refused")
+}
+
+// doctor asks the DNS for the host of the address, and tries each of the addresses.
+func TestLookUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	defer l.Close()
+	for address, want := range map[string]*doctor.DNS{
+		"https://192.0.2.1":                      nil,
+		"http://localhost:8080":                  nil,
+		"http://" + l.Addr().String() + "/realm": nil,
+	} {
+		u, err := url.Parse(address)
+		testkit.Must(t, err)
+		if got := lookUp(t.Context(), u); got != want {
+			t.Errorf("%s: %+v", address, got)
+		}
+	}
+	u, err := url.Parse("https://id.example.invalid") // RFC 6761 §6.4: no such name exists
+	testkit.Must(t, err)
+	if got := lookUp(t.Context(), u); got == nil || got.Err == "" || got.Host != "id.example.invalid" {
+		t.Errorf("%+v", got)
+	}
+	testkit.Equal(t, "where somebody listens", answersAt(t.Context(), l.Addr().String()), true)
+	testkit.Must(t, l.Close())
+	testkit.Equal(t, "where nobody does", answersAt(t.Context(), l.Addr().String()), false)
 }
 
 // Nobody without the master key learns how a request arrived.

@@ -105,10 +105,10 @@ type handover struct {
 	notify  func(state string)
 }
 
-// newHandover registers for the signal. It reads the name of the program now: later the name may be
-// that of a file which an upgrade has moved aside.
-func newHandover(e *env, log *slog.Logger, sockets map[string][]net.Listener) *handover {
-	h := &handover{env: e, sockets: sockets, log: log, signals: make(chan os.Signal, 1)}
+// newHandover registers for the signal, which would end the process otherwise. It reads the name of
+// the program now: later the name may be that of a file which an upgrade has moved aside.
+func newHandover(e *env, log *slog.Logger) *handover {
+	h := &handover{env: e, log: log, signals: make(chan os.Signal, 1)}
 	h.notify = func(state string) { notify(e, state) }
 	var err error
 	if h.program, err = os.Executable(); err != nil {
@@ -119,19 +119,21 @@ func newHandover(e *env, log *slog.Logger, sockets map[string][]net.Listener) *h
 	return h
 }
 
-// handOver makes the server report its state, and hand its sockets on when it gets the signal,
-// until stop is called.
-func (s *server) handOver(
-	e *env, given *inherited, sockets map[string][]net.Listener,
-) (stop func()) {
+// handOver makes the server report its state, and hand its sockets on when it gets the signal.
+func (s *server) handOver(e *env, given *inherited, next *handover) {
 	s.notify = func(state string) {
 		notify(e, state)
 		given.reportReady()
 	}
-	s.next = newHandover(e, s.log, sockets)
-	return s.next.close
+	select {
+	case <-next.signals: // it was for the process before, or came while this one waited
+		s.log.Warn("SIGUSR2 came before this process served, and does nothing; send it again to replace this one")
+	default:
+	}
+	s.next = next
 }
 
+// close lets the signal end the process again.
 func (h *handover) close() { signal.Stop(h.signals) }
 
 // wait returns once a new process serves on the sockets. One that fails to start leaves this one as

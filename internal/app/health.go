@@ -19,7 +19,7 @@ const (
 	healthTimeout = 2 * time.Second
 )
 
-// databaseProbe asks whether the database answers. All that ask at a time share one question, so
+// databaseProbe asks whether the database can be used. All who ask at a time share one question, so
 // that a database that hangs costs one goroutine, and nobody waits longer than they want to.
 type databaseProbe struct {
 	mu      sync.Mutex
@@ -81,7 +81,7 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	var away []string
-	if err := s.database.ask(liveTimeout, s.parts.db.Ping); err != nil {
+	if err := s.database.ask(liveTimeout, s.parts.db.Writable); err != nil {
 		web.EventOf(r.Context()).Err = err
 		away = append(away, `"database"`)
 	}
@@ -103,9 +103,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	reason := ""
 	if s.stopping.Load() {
 		reason = "the server is shutting down"
-	} else if err := s.database.ask(healthTimeout, s.parts.db.Ping); err != nil {
+	} else if err := s.database.ask(healthTimeout, s.parts.db.Writable); err != nil {
 		web.EventOf(r.Context()).Err = err
-		reason = "the database does not answer"
+		reason = "the database does not answer, or cannot be changed"
 	}
 	if reason != "" {
 		w.Header().Set("Retry-After", "1")

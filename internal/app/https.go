@@ -77,7 +77,7 @@ func (s *server) startHTTPS(ctx context.Context, e *env, h secureParts) (stop fu
 
 // plainHandler answers at HTTP_PORT: challenges of ACME if there is a manager, and a redirect to
 // https for all else. origin returns the https address of the issuer that has a host, or nil.
-func plainHandler(c *config.Config, m *acme.Manager, origin func(host, path string) *url.URL) http.Handler {
+func plainHandler(c *config.Config, m *acme.Manager, origin func(host string) *url.URL) http.Handler {
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -95,8 +95,8 @@ func plainHandler(c *config.Config, m *acme.Manager, origin func(host, path stri
 
 // secureAddress returns the https address of a request that came by http. It replaces a host that
 // is not ours by that of BASE_URL. The hosts of realms are ours as well.
-func secureAddress(c *config.Config, r *http.Request, origin func(host, path string) *url.URL) string {
-	if to := origin(r.Host, r.URL.EscapedPath()); to != nil {
+func secureAddress(c *config.Config, r *http.Request, origin func(host string) *url.URL) string {
+	if to := origin(r.Host); to != nil {
 		return withTarget(to, r)
 	}
 	to, err := url.Parse(c.Server.BaseURL)

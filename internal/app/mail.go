@@ -171,6 +171,7 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 	default:
 		s.log.Warn("SMTP_HOST is not set: people cannot reset their passwords, and nobody is notified by mail")
 	}
+	traceSenders(p.monitor.tracing(), senders)
 	engine := &outbox.Engine{
 		Store:   p.db,
 		Senders: senders,

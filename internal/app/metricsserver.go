@@ -89,7 +89,7 @@ func (s *server) sample(ctx context.Context) {
 		return
 	}
 	state := m.metrics.State
-	state.Knowledge(func() time.Duration { return time.Since(s.parts.db.ComparedAt()) })
+	state.Knowledge(s.parts.db.KnowledgeAge)
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -109,7 +109,7 @@ func (s *server) sampleOnce(ctx context.Context, m *metric.Metrics, sizes bool) 
 	bounded, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	db := s.parts.db
-	up := db.Ping(bounded) == nil
+	up := db.Writable(bounded) == nil
 	status, usage := db.Status(), db.Usage()
 	state := metric.DatabaseState{
 		Up:        up,
@@ -127,6 +127,10 @@ func (s *server) sampleOnce(ctx context.Context, m *metric.Metrics, sizes bool) 
 		if main, wal, err := db.Size(bounded); err == nil {
 			state.Size, state.WAL = main, wal
 		}
+	}
+	if up {
+		standbys := db.Standbys(bounded)
+		state.Synchronous, state.Asynchronous = standbys.Synchronous, standbys.Asynchronous
 	}
 	m.Database.Set(state)
 	m.State.Ready(up && !s.stopping.Load())

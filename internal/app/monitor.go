@@ -338,29 +338,6 @@ func outcomeOf(err error) metric.Outcome {
 	return metric.Done
 }
 
-// traceDelivery returns what traces the deliveries to webhooks, or nil.
-func (m *monitor) traceDelivery() func(http.Header) func(int, error) {
-	if m == nil || m.tracer == nil {
-		return nil
-	}
-	return func(header http.Header) func(int, error) {
-		_, span := m.tracer.Begin(context.Background(), "POST webhook", trace.Client)
-		if m.tracer.Propagates() {
-			span.Inject(header)
-		}
-		return func(status int, err error) {
-			span.Set("http.request.method", http.MethodPost)
-			if err == nil {
-				span.SetInt("http.response.status_code", status)
-			}
-			if err != nil || status >= http.StatusBadRequest {
-				span.Fail("delivery")
-			}
-			span.End()
-		}
-	}
-}
-
 // gatewayMeter adapts the metrics to the gateway.
 type gatewayMeter struct{ *metric.Gateway }
 

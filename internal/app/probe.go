@@ -6,12 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
@@ -37,7 +42,12 @@ type probeSight struct {
 	Scheme    string   `json:"scheme"`
 	Host      string   `json:"host"`
 	Forwarded []string `json:"forwarded"`
+	Cookie    string   `json:"cookie"`   // the Set-Cookie header of the answer
+	Withheld  bool     `json:"withheld"` // the cookie of the request did not arrive
 }
+
+// probeCookie is the name of the cookies of a probe.
+const probeCookie = "gatehouse_probe"
 
 // probeMAC returns the authentication code of one side of a probe.
 func probeMAC(keys *secret.Keys, side, seconds string) string {
@@ -77,6 +87,10 @@ func (s *server) answerProbe(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	slices.Sort(sight.Forwarded)
+	c, err := r.Cookie(probeCookie)
+	sight.Withheld = err != nil || c.Value != seconds
+	s.kit.SetCookie(w, probeCookie, seconds, probeLasts)
+	sight.Cookie = w.Header().Get("Set-Cookie")
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(sight) // the caller is gone if it fails
@@ -104,6 +118,7 @@ func probe(ctx context.Context, client *http.Client, keys *secret.Keys, base str
 		return out
 	}
 	r.Header.Set(probeHeader, seconds+"."+probeMAC(keys, "question", seconds))
+	r.AddCookie(&http.Cookie{Name: probeCookie, Value: seconds})
 	begin := time.Now()
 	answer, err := client.Do(r)
 	if err != nil {
@@ -120,5 +135,90 @@ func probe(ctx context.Context, client *http.Client, keys *secret.Keys, base str
 		return out
 	}
 	out.Peer, out.Scheme, out.Host, out.Forwarded = sight.Peer, sight.Scheme, sight.Host, sight.Forwarded
+	if set, err := http.ParseSetCookie(sight.Cookie); err == nil { // an earlier release sets none
+		out.Cookies = compareCookies(set, answer.Cookies())
+		out.Cookies.Withheld = sight.Withheld
+	}
 	return out
+}
+
+// compareCookies compares the cookie that the server has set with those that have arrived.
+func compareCookies(set *http.Cookie, arrived []*http.Cookie) *doctor.Cookies {
+	out := &doctor.Cookies{}
+	i := slices.IndexFunc(arrived, func(c *http.Cookie) bool { return c.Name == set.Name })
+	if i < 0 {
+		out.Missing = true
+		return out
+	}
+	got := arrived[i]
+	for _, attribute := range []struct {
+		name string
+		same bool
+	}{
+		{"value", got.Value == set.Value},
+		{"Path", got.Path == set.Path},
+		{"Domain", got.Domain == set.Domain},
+		{"Secure", got.Secure == set.Secure},
+		{"HttpOnly", got.HttpOnly == set.HttpOnly},
+		{"SameSite", got.SameSite == set.SameSite},
+	} {
+		if !attribute.same {
+			out.Changed = append(out.Changed, attribute.name)
+		}
+	}
+	return out
+}
+
+// maxAddresses bounds how many addresses of a name are tried.
+const maxAddresses = 8
+
+// lookUp asks the DNS for the host of an address, and whether each of its addresses answers. It
+// returns nil for a host that is an address itself, or of this machine only.
+func lookUp(ctx context.Context, u *url.URL) *doctor.DNS {
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	out := &doctor.DNS{Host: host}
+	all, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		out.Err = plainError(err)
+		return out
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	all = all[:min(len(all), maxAddresses)]
+	dead := make([]bool, len(all))
+	var wg sync.WaitGroup
+	for i, a := range all {
+		out.Addresses = append(out.Addresses, a.Unmap().String())
+		wg.Go(func() { dead[i] = !answersAt(ctx, net.JoinHostPort(a.Unmap().String(), port)) })
+	}
+	wg.Wait()
+	for i, is := range dead {
+		if is && slices.Contains(dead, false) { // where none answers, the probe says more
+			out.Dead = append(out.Dead, out.Addresses[i])
+		}
+	}
+	return out
+}
+
+// answersAt reports whether somebody listens at an address. One that this machine has no way to,
+// such as one of IPv6 where there is only IPv4, is believed to.
+func answersAt(ctx context.Context, addr string) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		_ = conn.Close()
+		return true
+	}
+	for _, noWay := range []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT} {
+		if errors.Is(err, noWay) {
+			return true
+		}
+	}
+	return false
 }

@@ -242,7 +242,7 @@ func (r *realms) sample(ctx context.Context) {
 		for _, x := range r.all() {
 			if s := x.server.Load(); s != nil {
 				probes.Go(func() {
-					up := s.database.ask(healthTimeout, s.parts.db.Ping) == nil
+					up := s.database.ask(healthTimeout, s.parts.db.Writable) == nil
 					if x.server.Load() == s {
 						x.meter.State(true, up)
 					}
@@ -264,13 +264,13 @@ func (r *realms) front(main http.Handler) http.Handler {
 				main.ServeHTTP(w, q)
 				return
 			}
-			m, ok := now.router.Find(q.Host, q.URL.EscapedPath())
+			site, ok := now.router.Find(q.Host)
 			switch {
 			case !ok && !isHealthPath(q.URL.Path):
 				misdirected(w)
-			case !ok || m.Index == 0:
+			case !ok || site == 0:
 				main.ServeHTTP(w, q)
-			case !now.all[m.Index-1].serve(w, q):
+			case !now.all[site-1].serve(w, q):
 				continue // the realms have changed meanwhile
 			}
 			return
@@ -280,7 +280,7 @@ func (r *realms) front(main http.Handler) http.Handler {
 
 // origin returns the https address of the issuer that has a host, with that host, or nil if it
 // belongs to none.
-func (r *realms) origin(host, path string) *url.URL {
+func (r *realms) origin(host string) *url.URL {
 	if r == nil {
 		return nil
 	}
@@ -289,13 +289,13 @@ func (r *realms) origin(host, path string) *url.URL {
 	if !ok || now.router == nil {
 		return nil
 	}
-	m, ok := now.router.Find(host, path)
+	site, ok := now.router.Find(host)
 	if !ok {
 		return nil
 	}
 	c := r.main.parts.cfg
-	if m.Index > 0 {
-		c = now.all[m.Index-1].cfg
+	if site > 0 {
+		c = now.all[site-1].cfg
 	}
 	if strings.Contains(name, ":") {
 		name = "[" + name + "]"

@@ -34,6 +34,8 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	out := newLogWriter(e.stderr)
 	defer out.Close()
 	log := newLogger(out, cfg)
+	next := newHandover(e, log)
+	defer next.close()
 	secure, err := tlsConfig(cfg, log)
 	if err != nil {
 		return err
@@ -83,9 +85,8 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	tuneThreads(e)
 	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure
-	defer s.handOver(e, given, map[string][]net.Listener{
-		socketMain: listeners, socketPlain: plain, socketMetrics: present(scrapes),
-	})()
+	next.sockets = map[string][]net.Listener{socketMain: listeners, socketPlain: plain, socketMetrics: present(scrapes)}
+	s.handOver(e, given, next)
 	return s.run(ctx, cfg, listeners, secure, log)
 }
 

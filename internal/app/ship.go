@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/x509"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -65,7 +66,7 @@ func (s *server) startShipping(e *env) error {
 	p := s.parts
 	client := newPoster(e, p.cfg)
 	s.close = append(s.close, client.Close)
-	poster := ship.HTTPPoster{Client: client, Now: e.now, Trace: p.monitor.traceDelivery()}
+	poster := ship.HTTPPoster{Client: client, Now: e.now, Trace: p.monitor.outgoing("POST webhook", http.MethodPost)}
 	targets, err := s.shipTargets(poster)
 	if err != nil {
 		return err

@@ -9,7 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -128,13 +131,25 @@ func duplicate(l net.Listener) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// socketFile returns a descriptor of the socket that a listener has.
+// socketFile returns a descriptor of the socket that a listener has. The method File of a listener
+// would do so too, but its result makes the socket block once it is passed on to a process: then
+// Accept would block a thread here, and Close would wait for the next connection.
 func socketFile(l net.Listener) (*os.File, error) {
-	x, ok := l.(interface{ File() (*os.File, error) })
+	x, ok := l.(syscall.Conn)
 	if !ok {
 		return nil, fmt.Errorf("the listener on %s has no descriptor", l.Addr())
 	}
-	return x.File()
+	raw, err := x.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var dup error
+	err = raw.Control(func(own uintptr) { fd, dup = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dup); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), l.Addr().String()), nil
 }
 
 // waiting answers while there is no database: the process lives, and can do nothing yet.

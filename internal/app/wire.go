@@ -39,6 +39,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/text"
+	"github.com/gatehouse-id/gatehouse/internal/trace"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
@@ -327,6 +328,8 @@ func oauthConfig(c *config.Config) oauth.Config {
 		DPoPNonce:       t.DPoPNonce == "required",
 		ClientCerts:     c.Server.ClientCerts,
 		UILocales:       text.Tags(),
+
+		RevocationMaxAge: t.RevocationMaxAge,
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, client.ID(id))
@@ -346,7 +349,7 @@ func newTokenServer(p *parts, shared *cache.Redis, fetch oauth.KeyFetcher) *toke
 		Replays:   token.NewReplays(),
 	}
 	if shared != nil {
-		made.Replays = shared.Replays(made.Replays)
+		made.Replays = tracedReplays{shared.Replays(made.Replays)}
 	}
 	tokens := token.New(oauthConfig(p.cfg), made)
 	p.signIns = tokens
@@ -359,6 +362,7 @@ type server struct {
 	tokens  *token.Server
 	browser *oauth.Server // the browser's half of the authorization server
 	handler http.Handler
+	kit     *web.Kit
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
 	bulk    func(context.Context) error // carries out actions on many users
@@ -427,7 +431,7 @@ func (s *server) connect(ctx context.Context, e *env) error {
 	options.Observer = p.monitor.requestObserver(options.StaticDocs)
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	options.Limited = s.recordLimited()
-	kit := web.New(options)
+	kit := s.newKit(options)
 	mailbox, err := s.startMail(e)
 	if err != nil {
 		return err
@@ -464,6 +468,12 @@ func (s *server) connect(ctx context.Context, e *env) error {
 	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
 	return s.startBackups(e)
+}
+
+// newKit returns the HTTP kit, which the server keeps.
+func (s *server) newKit(o web.Options) *web.Kit {
+	s.kit = web.New(o)
+	return s.kit
 }
 
 // newBrowser returns the pages that people see.
@@ -642,7 +652,11 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 
 // fetcher returns the client that fetches key sets of clients.
 func (s *server) fetcher(e *env) *fetch.Client {
-	f := fetch.New(fetch.Options{AllowPrivate: outboundAllow(s.parts.cfg), Now: e.now})
+	f := fetch.New(fetch.Options{
+		AllowPrivate: outboundAllow(s.parts.cfg),
+		Now:          e.now,
+		Trace:        s.parts.monitor.outgoing("GET document", http.MethodGet),
+	})
 	s.close = append(s.close, f.Close)
 	return f
 }
@@ -681,7 +695,7 @@ func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
 	case !limits.Enabled:
 		return nil
 	case limits.Store == "redis":
-		return counter{shared}
+		return tracedLimits{counter{shared}}
 	}
 	return counter{e.memoryLimits()}
 }
@@ -710,6 +724,8 @@ func (f keyFetcher) KeySet(ctx context.Context, uri string, fresh bool) ([]byte,
 	if fresh {
 		get = f.Refresh
 	}
+	ctx, span := trace.Start(ctx, "key set", trace.Internal)
+	defer span.End()
 	doc, err := get(ctx, uri, jose.MaxKeySet)
 	return doc.Body, err
 }

@@ -49,6 +49,8 @@ type Tokens interface {
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	// Active reports, from memory alone, whether a token that Access returned is still active.
 	Active(t *oauth.AccessToken, now time.Time) bool
+	// Current returns Unavailable while it is not known which tokens have been revoked.
+	Current() error
 }
 
 // Store is what this package asks of storage.

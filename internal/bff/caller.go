@@ -123,6 +123,9 @@ func (s *Server) useSession(ctx context.Context, h secret.Hash) (*cachedSession,
 
 // currentSession returns the active session of a cookie, or nil.
 func (s *Server) currentSession(ctx context.Context, h secret.Hash) (*cachedSession, error) {
+	if err := s.tokens.Current(); err != nil {
+		return nil, err
+	}
 	now := s.now(ctx)
 	old, ok := s.cache.GetIfPresent(h)
 	ok = ok && old.row.ExpiresAt.After(now) && !old.isIdle(now, s.opt.Idle) && s.tokens.Active(old.token, now)

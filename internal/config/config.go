@@ -132,6 +132,7 @@ type Tokens struct {
 	RefreshAbsoluteTTL time.Duration // since the approval
 	RefreshRotation    bool
 	RefreshReuse       time.Duration // how long the previous token is still accepted; 0 means never
+	RevocationMaxAge   time.Duration // of what is known of revocations; 0: as old as it is
 	CodeTTL            time.Duration
 	DeviceCodeTTL      time.Duration
 	AccessFormat       string // jwt, opaque

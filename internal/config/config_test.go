@@ -54,6 +54,7 @@ func TestDefaults(t *testing.T) {
 			RefreshTTL:         30 * day,
 			RefreshAbsoluteTTL: 365 * day,
 			RefreshReuse:       10 * time.Second,
+			RevocationMaxAge:   5 * time.Minute,
 			RefreshRotation:    true,
 			CodeTTL:            time.Minute,
 			DeviceCodeTTL:      10 * time.Minute,

@@ -487,6 +487,14 @@ func refreshRows() []Setting {
 				"always.",
 			place: func(c *Config) value { return seconds(&c.Tokens.RefreshReuse, 0, time.Minute) },
 		},
+		{
+			Name:    "REVOCATION_MAX_AGE",
+			Default: "300",
+			Doc: "For how long a server that has lost its database accepts tokens and sessions by the " +
+				"revocations that it knows. Afterwards the gateway, introspection and all other checks " +
+				"answer 503 until it reads them again. At least 10; 0 means without end.",
+			place: func(c *Config) value { return seconds(&c.Tokens.RevocationMaxAge, 0, 24*time.Hour) },
+		},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -154,7 +155,14 @@ func (c *Config) checkStorage(p *Problems) {
 	}
 }
 
+// leastRevocationAge is the least REVOCATION_MAX_AGE that a server which works as it should never
+// reaches.
+const leastRevocationAge = 10 * time.Second
+
 func (c *Config) checkPolicy(p *Problems) {
+	if age := c.Tokens.RevocationMaxAge; age > 0 && age < leastRevocationAge {
+		p.add("REVOCATION_MAX_AGE is %s; it must be at least %s, or 0 for no bound", age, leastRevocationAge)
+	}
 	if c.Passwords.AdminMinLength < c.Passwords.MinLength {
 		p.add("ADMIN_PASSWORD_MIN_LENGTH is %d, less than PASSWORD_MIN_LENGTH with %d; "+
 			"administrators need at least as much as users", c.Passwords.AdminMinLength, c.Passwords.MinLength)

@@ -99,6 +99,25 @@ func examineFileSystem(d *Database, s *findings) {
 	}
 }
 
+// examineStandbys reports whether a token that was issued outlives the primary.
+func examineStandbys(d *Database, s *findings) {
+	switch by := d.Standbys; {
+	case by.Synchronous > 0:
+		s.good("standby", fmt.Sprintf("Commits wait for %d synchronous and are sent to %d other standbys.",
+			by.Synchronous, by.Asynchronous))
+	case by.Hidden > 0:
+		s.note("standby", "There are standbys, but this role may not see whether one is synchronous.",
+			"GRANT pg_monitor to the role of DATABASE_URL.")
+	case d.SynchronousNames != "":
+		s.problem("standby", "No synchronous standby is connected: writes wait, or will be lost with this server.",
+			"Start a standby that synchronous_standby_names lists.")
+	case by.Asynchronous > 0:
+		s.warn("standby", "No standby is synchronous: after a failover, tokens that were issued or revoked shortly "+
+			"before are forgotten.", "Set synchronous_standby_names, or synchronous_mode and "+
+			"synchronous_mode_strict of Patroni.")
+	}
+}
+
 func examinePostgres(d *Database, s *findings) {
 	for _, need := range []struct{ name, value, why string }{
 		{"fsync", "on", "a crash of the machine can destroy the database"},
@@ -113,10 +132,7 @@ func examinePostgres(d *Database, s *findings) {
 		s.problem("commit", "synchronous_commit is off: tokens that were issued or revoked are forgotten in a crash.",
 			"Set synchronous_commit = on in PostgreSQL.")
 	}
-	if d.SynchronousNames != "" && d.SynchronousAlive == 0 {
-		s.problem("standby", "No synchronous standby is connected: writes wait, or will be lost with this server.",
-			"Start a standby that synchronous_standby_names lists.")
-	}
+	examineStandbys(d, s)
 	if most := d.MaxConnections; most > 0 && most < connections {
 		s.warn("connections", fmt.Sprintf("PostgreSQL accepts %d connections; each server needs up to %d.", most, connections),
 			"Raise max_connections, or put PgBouncer between.")

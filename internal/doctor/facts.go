@@ -13,6 +13,7 @@ type Facts struct {
 
 	Server      *Server
 	Probe       *Probe
+	DNS         *DNS
 	Certificate *Certificate
 	Clock       *Clock
 	Database    *Database
@@ -50,6 +51,22 @@ type Probe struct {
 	Host      string
 	Forwarded []string // names of the forwarding headers that arrived
 	Took      time.Duration
+	Cookies   *Cookies // nil: not known
+}
+
+// Cookies compares cookies as the server and the sender of a probe have seen them.
+type Cookies struct {
+	Withheld bool     // the cookie of the request did not arrive
+	Missing  bool     // that of the answer did not
+	Changed  []string // attributes of the answer's that are others than the server has set
+}
+
+// DNS is what the DNS says of the host of the server's address.
+type DNS struct {
+	Host      string
+	Err       string // why it is not found, or ""
+	Addresses []string
+	Dead      []string // those of the addresses where nothing answers
 }
 
 // Certificate is a TLS certificate as callers get it.
@@ -83,11 +100,17 @@ type Database struct {
 	Statements       string            // how queries are sent: see DATABASE_STATEMENTS
 	MaxConnections   int
 	SynchronousNames string // synchronous_standby_names
-	SynchronousAlive int    // standbys that are synchronous now
+	Standbys         Standbys
 	Slow             []SlowQuery
 	// A pooler stands between, where LISTEN does not work, so that changes of other servers are
 	// found by asking.
 	Polling bool
+}
+
+// Standbys are the servers that follow the primary of PostgreSQL.
+type Standbys struct {
+	Synchronous, Asynchronous int
+	Hidden                    int // of which the role of the connection may not see more
 }
 
 // SlowQuery is a query that takes long on average.

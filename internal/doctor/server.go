@@ -67,6 +67,7 @@ func examineProxy(f *Facts, s *findings) {
 			"Serve https: set SSL_CERT and SSL_KEY, or ACME_DOMAINS, or end TLS at a proxy, and make "+
 				"BASE_URL begin with https://.")
 	}
+	examineDNS(f.DNS, s)
 	p := f.Probe
 	switch {
 	case p == nil:
@@ -87,6 +88,39 @@ func examineProxy(f *Facts, s *findings) {
 			"Look at the proxy and the network between.")
 	}
 	examineForwarding(f.Server, p, s)
+	examineCookies(p.Cookies, s)
+}
+
+// examineDNS reports whether clients find the server, whichever of its addresses they choose.
+func examineDNS(d *DNS, s *findings) {
+	switch {
+	case d == nil:
+	case d.Err != "":
+		s.problem("dns", "The name "+d.Host+" of BASE_URL is not found: "+d.Err+".",
+			"Add an A or AAAA record for it in the DNS.")
+	case len(d.Dead) > 0:
+		s.warn("dns", fmt.Sprintf("The DNS says that %s is at %s too, where nothing answers: clients that choose "+
+			"it wait, or fail.", d.Host, strings.Join(d.Dead, " and ")),
+			"Remove the A or AAAA record, or let the server, proxy or firewall there answer.")
+	default:
+		s.good("dns", d.Host+" is at "+strings.Join(d.Addresses, ", ")+".")
+	}
+}
+
+// examineCookies reports whether sessions survive the way through the proxies.
+func examineCookies(c *Cookies, s *findings) {
+	const fix = "Make the proxy pass Cookie and Set-Cookie headers unchanged, and cache no answer that has one."
+	switch {
+	case c == nil:
+	case c.Withheld:
+		s.problem("cookies", "Cookies do not reach the server: nobody can sign in with a browser.", fix)
+	case c.Missing:
+		s.problem("cookies", "The server's cookies do not reach browsers: nobody can sign in with one.", fix)
+	case len(c.Changed) > 0:
+		s.problem("cookies", "Cookies arrive with another "+strings.Join(c.Changed, ", ")+" than the server sets.", fix)
+	default:
+		s.good("cookies", "Cookies pass unchanged in both directions.")
+	}
 }
 
 // examineForwarding compares what the server took from the request with how it was sent.

@@ -34,6 +34,10 @@ type Options struct {
 	AllowPrivate []netip.Prefix   // addresses that are allowed although they are not public
 	Roots        *x509.CertPool   // nil for those of the system
 	Now          func() time.Time // nil for time.Now
+
+	// Trace begins the trace of an attempt, whose headers it may extend. It returns what ends it,
+	// with the status of the answer, or 0. nil: there are no traces.
+	Trace func(header http.Header) (end func(status int, err error))
 }
 
 // A Client fetches and caches documents. It is safe for concurrent use.
@@ -42,13 +46,17 @@ type Client struct {
 	http  *http.Client
 	now   func() time.Time
 	cache cache
+	trace func(header http.Header) (end func(status int, err error))
 }
 
 // New returns a Client. Close it when done.
 func New(o Options) *Client {
-	c := &Client{guard: newGuard(o.AllowPrivate), now: o.Now}
+	c := &Client{guard: newGuard(o.AllowPrivate), now: o.Now, trace: o.Trace}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.trace == nil {
+		c.trace = func(http.Header) func(int, error) { return func(int, error) {} }
 	}
 	c.cache.init()
 	dialer := &net.Dialer{Timeout: 3 * time.Second, Control: c.guard.control}
@@ -124,10 +132,13 @@ func (c *Client) load(ctx context.Context, u *url.URL, maxBytes int64) (Document
 	}
 	req.Header.Set("Accept", "application/json, */*;q=0.5")
 	req.Header.Set("User-Agent", "Gatehouse")
+	end := c.trace(req.Header)
 	res, err := c.http.Do(req)
 	if err != nil {
+		end(0, err)
 		return Document{}, unreachable(u, err)
 	}
+	end(res.StatusCode, nil)
 	defer res.Body.Close()
 	if err := acceptable(u, res, maxBytes); err != nil {
 		return Document{}, err

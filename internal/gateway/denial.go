@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
 // Authentication schemes of challenges.
@@ -89,6 +90,12 @@ func unjudged(err error) *access.Denial {
 	case fault.Is(err, fault.Unavailable):
 		d.Status, d.Code, d.RetryAfter = http.StatusServiceUnavailable, access.CodeUnavailable, time.Second
 		d.Public = "The server cannot answer now. Try again in a moment."
+		if fault.Reason(err) == token.ReasonStale {
+			d.Rule = "revocations"
+			d.Reason = "This server has not heard of revocations for longer than REVOCATION_MAX_AGE, so the " +
+				"credential may have been revoked."
+			d.Remedy = "Repair the server's way to its database."
+		}
 	case fault.Is(err, fault.Limited):
 		d.Status, d.Code, d.RetryAfter = http.StatusTooManyRequests, access.CodeRate, time.Second
 		d.Public = "Too many requests. Try again in a moment."

@@ -42,6 +42,8 @@ type Tokens interface {
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	// Active reports, from memory alone, whether a token that Access returned is still active.
 	Active(t *oauth.AccessToken, now time.Time) bool
+	// Current returns Unavailable while it is not known which tokens have been revoked.
+	Current() error
 	// VerifyBinding checks a request's proof of the key that its token is bound to.
 	VerifyBinding(t *oauth.AccessToken, p *token.Presentation) (*dpop.Proof, error)
 	// CheckReplay consumes the proof.

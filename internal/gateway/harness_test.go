@@ -82,6 +82,7 @@ type world struct {
 	user     *identity.User
 	client   *client.Client
 	reads    atomic.Int64 // of the clock
+	age      atomic.Int64 // of what the server knows of revocations
 
 	mu      sync.Mutex
 	now     time.Time
@@ -113,7 +114,8 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 	must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
 	w.oauth = token.New(oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, TokenFormat: oauth.FormatJWT, Alg: jose.ES256,
-	}, token.Parts{Store: w.db, Ring: w.ring, Keys: keys})
+		RevocationMaxAge: revocationMaxAge,
+	}, token.Parts{Store: aging{w.db, &w.age}, Ring: w.ring, Keys: keys})
 	w.upstream = httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(w.upstream.Close)
 	w.kit = web.New(web.Options{
@@ -179,6 +181,16 @@ func (l limits) Take(ctx context.Context, key string, r web.Rate) web.LimitResul
 	}
 	return web.LimitResult{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
 }
+
+const revocationMaxAge = 5 * time.Minute
+
+// aging is a store that has last asked for revocations when the test says.
+type aging struct {
+	*store.DB
+	age *atomic.Int64
+}
+
+func (a aging) KnowledgeAge() time.Duration { return time.Duration(a.age.Load()) }
 
 // tokens, users and signer count the calls of the parts behind them.
 type tokens struct {

@@ -81,11 +81,22 @@ func (g *Gateway) resolve(req *Request, route *Route) (Identity, error) {
 	}
 	for _, kind := range g.resolvers {
 		id, err := kind.resolve(ctx, req, route, p)
-		if err != nil || id.Caller != nil {
+		if err != nil {
 			return id, err
+		}
+		if id.Caller != nil {
+			return id, g.checkKnowledge(id.Caller)
 		}
 	}
 	return Identity{Caller: g.anonymous}, nil
+}
+
+// checkKnowledge returns an error while it is not known whether a caller of this server has ended.
+func (g *Gateway) checkKnowledge(c *Caller) error {
+	if c.foreign != nil || c == g.anonymous {
+		return nil
+	}
+	return g.Tokens.Current()
 }
 
 // cached returns the caller in the cache under a key after checking it again, or nil.

@@ -271,6 +271,44 @@ func TestStorageUnavailable(t *testing.T) {
 	}
 }
 
+// A server that has not heard of revocations for too long accepts no credential of its own, seen
+// before or not, and says so. What needs none goes on.
+func TestStaleRevocations(t *testing.T) {
+	open := shop()
+	open[0].Unidentified, open[0].Rate = true, -1
+	w := newWorld(t, open)
+	for name, headers := range map[string][]string{
+		"token": bearerToken(w), "session": signedIn(w), "client's secret": secretly(w),
+	} {
+		for _, step := range []struct {
+			age    time.Duration
+			status int
+		}{{revocationMaxAge, http.StatusOK}, {revocationMaxAge + 1, http.StatusServiceUnavailable}, {0, http.StatusOK}} {
+			w.age.Store(int64(step.age))
+			if rec := w.get("/shop/v1", headers...); rec.Code != step.status {
+				t.Errorf("%s, known %s ago: %d %s", name, step.age, rec.Code, rec.Body)
+			}
+		}
+	}
+	w.age.Store(int64(revocationMaxAge + 1))
+	fresh := w.get("/shop/v1", bearerToken(w)...)
+	if fresh.Code != http.StatusServiceUnavailable || problemOf(t, fresh).Error != "temporarily_unavailable" ||
+		fresh.Header().Get("Retry-After") == "" || fresh.Header().Get("Www-Authenticate") != "" {
+		t.Errorf("a token that was not seen before: %d %v %s", fresh.Code, fresh.Header(), fresh.Body)
+	}
+	if got := w.lastDenial(); got.Denial.Rule != "revocations" || !strings.Contains(got.Denial.Reason, "REVOCATION_MAX_AGE") {
+		t.Errorf("explained as %+v", got.Denial)
+	}
+	if rec := w.get("/shop/v1"); rec.Code != http.StatusOK {
+		t.Errorf("without a credential: %d %s", rec.Code, rec.Body)
+	}
+	dead := w.token(claims{"jti": string(w.user.ID)})
+	revoke(oauth.RevokeToken)(w)
+	if rec := w.get("/shop/v1", "Authorization: Bearer "+dead); rec.Code != http.StatusUnauthorized {
+		t.Errorf("a token that is known to be revoked: %d", rec.Code)
+	}
+}
+
 type brokenBrowser struct{ *browser }
 
 func (brokenBrowser) Session(*http.Request) (*identity.Session, error) {

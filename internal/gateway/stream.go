@@ -11,7 +11,7 @@ import (
 // streamGuard checks a request that is still being served, such as a WebSocket, an event stream or
 // a long download. The request was decided when it began. Every half second it is decided again as
 // a new request of the same caller would be, except for what can only be presented once: a proof of
-// possession. Storage that does not answer ends no stream.
+// possession. Storage that does not answer ends no stream before REVOCATION_MAX_AGE.
 type streamGuard struct {
 	g      *Gateway
 	req    *Request
@@ -55,6 +55,9 @@ func (s *streamGuard) decide() *access.Denial {
 		return ended
 	case err == nil:
 		s.caller = caller
+	}
+	if err := s.g.checkKnowledge(s.caller); err != nil {
+		return unjudged(err)
 	}
 	return s.route.Decide(&s.target, &s.caller.Caller)
 }

@@ -249,9 +249,11 @@ func TestStreamsEnd(t *testing.T) {
 			w.routes[0].ID = "0190f2d0-0000-7000-8000-000000000009"
 			w.gw.Reload()
 		}, "route"},
-		"a scope more":     {bearerToken, reload(func(r *access.Route) { r.Scopes = []string{"admin"} }), "scope"},
-		"other clients":    {bearerToken, reload(func(r *access.Route) { r.Clients = []string{"other"} }), "client"},
-		"not open anymore": {nobody, reload(func(r *access.Route) { r.Unidentified = false }), "credential"},
+		"a scope more":                 {bearerToken, reload(func(r *access.Route) { r.Scopes = []string{"admin"} }), "scope"},
+		"other clients":                {bearerToken, reload(func(r *access.Route) { r.Clients = []string{"other"} }), "client"},
+		"not heard of revocations":     {bearerToken, func(w *world) { w.age.Store(int64(revocationMaxAge + 1)) }, "revocations"},
+		"not heard of a session's end": {signedIn, func(w *world) { w.age.Store(int64(revocationMaxAge + 1)) }, "revocations"},
+		"not open anymore":             {nobody, reload(func(r *access.Route) { r.Unidentified = false }), "credential"},
 	}
 	all := map[string]under{}
 	for name, row := range rows {

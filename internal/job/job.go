@@ -70,6 +70,9 @@ func (r *Runner) Add(j Job) {
 	r.jobs = append(r.jobs, j)
 }
 
+// Len returns the number of jobs.
+func (r *Runner) Len() int { return len(r.jobs) }
+
 // Run runs the jobs until ctx ends, and returns when the last one has returned.
 func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup

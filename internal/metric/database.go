@@ -25,6 +25,7 @@ type Database struct {
 	size        *prometheus.GaugeVec
 	listening   prometheus.Gauge
 	pooler      prometheus.Gauge
+	standbys    *prometheus.GaugeVec
 }
 
 // operation is the series of one kind of operation.
@@ -60,7 +61,7 @@ func newDatabase(m *Metrics) *Database {
 	return &Database{
 		read:  of(OperationRead),
 		write: of(OperationWrite),
-		up:    m.gauge("gatehouse_database_up", "1 while the database answers, 0 while it does not."),
+		up:    m.gauge("gatehouse_database_up", "1 while the database answers and can be changed, 0 while it does not or cannot."),
 		connections: m.gauges("gatehouse_database_connections",
 			"Connections to the database, by state: in_use, idle, and max, the most that may be open.",
 			"state"),
@@ -75,6 +76,9 @@ func newDatabase(m *Metrics) *Database {
 				"(SQLite, or a connection pooler)."),
 		pooler: m.gauge("gatehouse_database_pooler",
 			"1 while PostgreSQL is reached through a connection pooler that does not keep sessions."),
+		standbys: m.gauges("gatehouse_database_standbys",
+			"Standbys of PostgreSQL that are connected to the primary, by mode: sync, for which commits wait, "+
+				"and async. All 0 where the role of DATABASE_URL is no member of pg_monitor.", "mode"),
 	}
 }
 
@@ -116,6 +120,8 @@ type DatabaseState struct {
 	Queue             int
 	Waits             int64 // since the start
 	Size, WAL         int64 // bytes; below 0: unknown
+
+	Synchronous, Asynchronous int // standbys of PostgreSQL
 }
 
 // Set sets the state of the database.
@@ -130,6 +136,8 @@ func (d *Database) Set(s DatabaseState) {
 	d.connections.WithLabelValues("in_use").Set(float64(s.InUse))
 	d.connections.WithLabelValues("idle").Set(float64(s.Idle))
 	d.connections.WithLabelValues("max").Set(float64(s.Max))
+	d.standbys.WithLabelValues("sync").Set(float64(s.Synchronous))
+	d.standbys.WithLabelValues("async").Set(float64(s.Asynchronous))
 	if s.Size >= 0 {
 		d.size.WithLabelValues("main").Set(float64(s.Size))
 	}

@@ -49,6 +49,10 @@ type Config struct {
 	CountIssuances  bool // audit tokens of machines by number; see token.Server.RecordIssuances
 	DPoPNonce       bool // proofs must carry a nonce of ours (RFC 9449 §8)
 
+	// RevocationMaxAge is how old the knowledge of revocations may be by which tokens are accepted.
+	// 0: as old as it is.
+	RevocationMaxAge time.Duration
+
 	UILocales   []string // BCP 47 tags of the languages of the pages
 	ClientCerts bool     // clients may present a TLS certificate (RFC 8705 §3)
 }

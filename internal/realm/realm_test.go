@@ -38,31 +38,29 @@ func TestEdit(t *testing.T) {
 	}
 }
 
-// Realms of one host are told apart by whole segments of the path, also at well-known addresses.
+// A realm is found by its host, whatever the port, the case and the dot at the end.
 func TestRouter(t *testing.T) {
 	r, err := realm.NewRouter([]realm.Site{
 		{BaseURL: "https://login.example"},
-		{Name: "a", BaseURL: "https://login.example/realms/a"},
 		{Name: "b", BaseURL: "https://b.example", Hosts: []string{"*.b.example", "API.b.example."}},
 		{Name: "six", BaseURL: "https://[2001:db8::1]:8443"},
 	})
 	testkit.Must(t, err)
-	for at, want := range map[string]int{
-		"login.example/": 0, "login.example/realms/a": 1, "login.example/realms/a/login": 1, "login.example/realms/ab": 0,
-		"login.example/realms/A": 0, "login.example/x/realms/a": 0,
-		"login.example/.well-known/oauth-authorization-server/realms/a": 1,
-		"login.example/.well-known/openid-configuration/realms/a":       1,
-		"login.example/.well-known/openid-configuration":                0,
-		"login.example/.well-known/x/y/realms/a":                        0,
-		"b.example/":                                                    2, "x.b.example:80/": 2, "x.y.b.example/": 2, "api.b.example/": 2, ".b.example/": -1, "xb.example/": -1,
-		"[2001:DB8:0::1]:8443/": 3, "[2001:db8::2]/": -1, "/": -1, "a..b/": -1,
+	for host, want := range map[string]int{
+		"login.example": 0, "LOGIN.example.:443": 0, "x.login.example": -1,
+		"b.example": 1, "x.b.example:80": 1, "x.y.b.example": 1, "api.b.example": 1, ".b.example": -1, "xb.example": -1,
+		"[2001:DB8:0::1]:8443": 2, "[2001:db8::2]": -1, "": -1, "a..b": -1, "b.example:x": -1, "b.example/realms/a": -1,
 	} {
-		i := strings.Index(at, "/")
-		m, ok := r.Find(at[:i], at[i:])
+		site, ok := r.Find(host)
 		if !ok {
-			m.Index = -1
+			site = -1
 		}
-		testkit.Equal(t, at, m.Index, want)
+		testkit.Equal(t, host, site, want)
+	}
+	for _, hosts := range [][]string{{"b.example:80"}, {"*.*.example"}, {"*"}, {""}, {"login.example"}, {"a b"}} {
+		if _, err := realm.NewRouter([]realm.Site{{BaseURL: "https://login.example"}, {Name: "a", BaseURL: "https://a.example", Hosts: hosts}}); err == nil {
+			t.Errorf("%q was accepted", hosts)
+		}
 	}
 }
 

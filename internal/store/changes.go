@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ const (
 	followTimeout = 10 * time.Second // of one refresh by the follower
 	commitTimeout = 5 * time.Second  // of the refresh after a change by this process
 	expireEvery   = time.Minute      // how often expired revocations leave memory
+	compareEvery  = 2 * time.Second  // how often memory is compared with the database at least
 )
 
 // memory is what a DB has in memory of the database.
@@ -40,12 +42,13 @@ type memory struct {
 	routes  atomic.Pointer[[]access.Route]
 	revoked revocationSet
 
-	compared atomic.Int64     // Unix milliseconds: memory was last compared with the database then
-	started  atomic.Int64     // the number of refreshes that have begun
-	mu       sync.Mutex       // one refresh at a time: an older one must not replace a newer one
-	newest   int64            // the number of the last refresh that succeeded
-	loaded   map[string]state // topic → what memory is at least as new as
-	notified map[string]state // topic → what the callbacks have been called for
+	compared atomic.Pointer[time.Time] // when memory was last compared with the database
+	primary  atomic.Pointer[time.Time] // when the follower last knew that it was no former primary
+	started  atomic.Int64              // the number of refreshes that have begun
+	mu       sync.Mutex                // one refresh at a time: an older one must not replace a newer one
+	newest   int64                     // the number of the last refresh that succeeded
+	loaded   map[string]state          // topic → what memory is at least as new as
+	notified map[string]state          // topic → what the callbacks have been called for
 	onChange map[string][]func() error
 	wake     chan struct{} // wakes the follower for a change by this process
 }
@@ -124,19 +127,25 @@ func (d *DB) Follow(ctx context.Context) error {
 		d.sql.Watch(ctx, d.wakeFollower)
 	}()
 	defer func() { <-watch }()
+	began := time.Now() // from then on it must be asked
+	d.memory.primary.Store(&began)
 	d.wakeFollower()
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
+	compare := time.NewTicker(compareEvery) // nothing else may happen, so nothing wakes it
+	defer compare.Stop()
 	var retry <-chan time.Time
 	for {
-		wake := d.memory.wake
+		wake, due := d.memory.wake, compare.C
 		if retry != nil { // what failed would fail again at once, and be reported each time
-			wake = nil
+			wake, due = nil, nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-wake:
+		case <-due:
+			d.checkPrimary(ctx)
 		case <-retry:
 		case now := <-expire.C: // Sweep does it too, but on one of the servers only
 			d.memory.revoked.sweep(now)
@@ -231,13 +240,41 @@ func (d *DB) refreshLocked(ctx context.Context, all bool) error {
 		m.loaded[topic] = v
 	}
 	m.newest = number
-	m.compared.Store(unixMilli(began))
+	m.compared.Store(&began)
 	return nil
 }
 
-// ComparedAt returns when memory was last compared with the database: what other processes have
-// changed before is known to this one.
-func (d *DB) ComparedAt() time.Time { return time.UnixMilli(d.memory.compared.Load()) }
+// checkPrimary asks whether the database that memory is compared with is one that others change. A
+// server of PostgreSQL that another one has replaced answers, and nothing changes there any more.
+func (d *DB) checkPrimary(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	began := time.Now()
+	if d.sql.Writable(ctx) == nil {
+		d.memory.primary.Store(&began)
+	}
+}
+
+// KnowledgeAge returns how long ago memory was last compared with the database: what other
+// processes have changed since then may not be known to this one.
+func (d *DB) KnowledgeAge() time.Duration {
+	at := d.memory.compared.Load()
+	if at == nil {
+		return math.MaxInt64
+	}
+	age := since(*at)
+	if at := d.memory.primary.Load(); at != nil {
+		age = max(age, since(*at))
+	}
+	return age
+}
+
+// since returns how long ago something was: the longer of what the two clocks of the system say.
+// The one may have been set meanwhile, the other stands still while a machine sleeps.
+func since(at time.Time) time.Duration {
+	now := time.Now()
+	return max(now.Sub(at), now.Round(0).Sub(at.Round(0)), 0)
+}
 
 func (d *DB) load(ctx context.Context, topic string) error {
 	switch topic {

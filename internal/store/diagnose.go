@@ -55,9 +55,23 @@ func (d *DB) diagnosePostgres(ctx context.Context, out *doctor.Database) {
 	out.SynchronousNames = out.Settings["synchronous_standby_names"]
 	out.ReadOnly = out.Settings["transaction_read_only"] == "on"
 	out.MaxConnections = int(d.number(ctx, "SELECT CAST(current_setting('max_connections') AS BIGINT)"))
-	out.SynchronousAlive = int(d.number(ctx,
-		"SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"))
+	out.Standbys = d.Standbys(ctx)
 	out.Slow = d.slowQueries(ctx)
+}
+
+// Standbys returns the standbys that are connected to the primary; none where they cannot be read.
+func (d *DB) Standbys(ctx context.Context) (out doctor.Standbys) {
+	if d.Engine() != sqldb.Postgres {
+		return out
+	}
+	err := d.sql.Row(ctx, "SELECT COUNT(CASE WHEN sync_state IN ('sync', 'quorum') THEN 1 END),"+
+		" COUNT(CASE WHEN sync_state NOT IN ('sync', 'quorum') THEN 1 END),"+
+		" COUNT(CASE WHEN sync_state IS NULL THEN 1 END) FROM pg_stat_replication").
+		Scan(&out.Synchronous, &out.Asynchronous, &out.Hidden)
+	if err != nil {
+		return doctor.Standbys{}
+	}
+	return out
 }
 
 // slowQueries returns the queries that take longest on average, if pg_stat_statements counts them.

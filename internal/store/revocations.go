@@ -239,7 +239,7 @@ func (d *DB) loadRevocations(ctx context.Context) error {
 			part = part[1:]
 		}
 		r.put(part)
-		if d.o.OnRevocation != nil && d.memory.compared.Load() > 0 { // not what was there at the start
+		if d.o.OnRevocation != nil && d.memory.compared.Load() != nil { // not what was there at the start
 			for i := range part {
 				d.o.OnRevocation(part[i].NotBefore)
 			}

@@ -269,6 +269,9 @@ func (d *DB) Engine() sqldb.Engine { return d.sql.Engine() }
 // Ping returns an error unless the database answers.
 func (d *DB) Ping(ctx context.Context) error { return d.sql.Ping(ctx) }
 
+// Writable returns an error unless the database answers and can be changed.
+func (d *DB) Writable(ctx context.Context) error { return d.sql.Writable(ctx) }
+
 // Status returns how the database is used now.
 func (d *DB) Status() sqldb.Status { return d.sql.Status() }
 

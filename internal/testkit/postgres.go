@@ -122,6 +122,25 @@ func NewPostgres(dir string) (*Postgres, error) {
 	return p, nil
 }
 
+// Standby copies a server that runs into dir, which must exist, as a standby of it with a port of
+// its own.
+func (p *Postgres) Standby(dir string) (*Postgres, error) {
+	s := &Postgres{Dir: dir, bin: p.bin}
+	var err error
+	if s.cred, err = postgresAccount(dir); err != nil {
+		return nil, err
+	}
+	if s.Port, err = UnusedPort(); err != nil {
+		return nil, err
+	}
+	copying := s.Tool("pg_basebackup", "-D", s.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(p.Port), "-U", "postgres",
+		"-c", "fast", "-R", "--no-sync")
+	if out, err := copying.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w\n%s", err, out)
+	}
+	return s, nil
+}
+
 func (p *Postgres) data() string { return filepath.Join(p.Dir, "data") }
 
 // URL returns the address of one of the server's databases.

@@ -171,7 +171,8 @@ func visible(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-// On a disk without room a restore and a backup fail, and leave nothing behind.
+// On a disk without room a restore, a backup and a rehearsal fail, say why, and leave nothing
+// behind.
 func TestBackupOnFullDisk(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)
@@ -186,15 +187,16 @@ func TestBackupOnFullDisk(t *testing.T) {
 	if output, err := exec.Command("unshare", "--mount", "sh", "-c", mount+"true").CombinedOutput(); err != nil {
 		t.Skipf("no file system can be mounted here: %v: %s", err, output)
 	}
-	for _, command := range []string{
-		"DATABASE_URL=sqlite:" + full + "/gatehouse.db " + bin + " restore " + file + " --move",
-		bin + " backup " + full + "/small/",
+	for command, says := range map[string]string{
+		"DATABASE_URL=sqlite:" + full + "/gatehouse.db " + bin + " restore " + file + " --move": "disk is full",
+		bin + " backup " + full + "/small/":                                                     "has only 0 MB left",
+		bin + " upgrade --rehearse --in " + full + "/small":                                     "name a folder on another disk with --in",
 	} {
 		cmd := exec.Command("unshare", "--mount", "sh", "-c", mount+"mkdir -p "+full+"/small; "+command+"; echo status $?; find "+full+" -type f")
 		cmd.Env, cmd.Dir = h.environment(nil), h.dir
 		out, err := cmd.CombinedOutput()
 		testkit.Must(t, err)
-		if !strings.HasSuffix(string(out), "status 1\n") {
+		if !strings.HasSuffix(string(out), "status 1\n") || !strings.Contains(string(out), says) {
 			t.Errorf("%s: %s", command, out)
 		}
 	}

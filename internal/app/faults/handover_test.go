@@ -288,21 +288,119 @@ func gone(t testing.TB, pid int) {
 	})
 }
 
-// A new process that does not start leaves the old one as it was.
+// ownProgram gives the host a program file of its own, which an upgrade may replace.
+func (h *host) ownProgram() {
+	h.t.Helper()
+	raw, err := os.ReadFile(h.program())
+	testkit.Must(h.t, err)
+	h.binary = filepath.Join(h.t.TempDir(), "gatehouse")
+	testkit.Must(h.t, os.WriteFile(h.binary, raw, 0o755))
+}
+
+// upgradeTo puts another file in the place of the program's, as an upgrade does.
+func (h *host) upgradeTo(text string) {
+	h.t.Helper()
+	next := h.binary + ".new"
+	testkit.Must(h.t, os.WriteFile(next, []byte(text), 0o755))
+	testkit.Must(h.t, os.Rename(next, h.binary))
+}
+
+// A new process that does not start leaves the old one as it was: one whose settings are wrong, one
+// that is no program, one that ends by itself, and one that is not there.
 func TestFailedHandover(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)
+	h.ownProgram()
 	file := filepath.Join(h.dir, "routes.yaml")
 	testkit.Must(t, os.WriteFile(file, []byte("routes: []\n"), 0o600))
 	s := h.serveOn(h.port, map[string]string{"ROUTES_FILE": file})
-	testkit.Must(t, os.WriteFile(file, []byte("rutes: 7\n"), 0o600))
-	testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2))
-	eventually(t, "the failure is logged", func() error {
-		return want(strings.Contains(s.logTail(), "the new process did not start"), "%s", s.logTail())
-	})
-	if a := newCaller(t, s.url).get("/readyz"); a.status != http.StatusOK {
-		t.Errorf("afterwards: %v", a)
+	for i, breakIt := range []func(){
+		func() { testkit.Must(t, os.WriteFile(file, []byte("rutes: 7\n"), 0o600)) },
+		func() { h.upgradeTo("\x7fELF is all there is of it") },
+		func() { h.upgradeTo("#!/bin/sh\nexit 1\n") },
+		func() { testkit.Must(t, os.Remove(h.binary)) },
+	} {
+		breakIt()
+		testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2))
+		eventually(t, "the failure is logged", func() error {
+			n := strings.Count(s.logTail(), "the new process did not start")
+			return want(n == i+1, "%d times in %s", n, s.logTail())
+		})
+		if a := newCaller(t, s.url).get("/readyz"); a.status != http.StatusOK {
+			t.Errorf("afterwards: %v", a)
+		}
 	}
+}
+
+// A signal that comes while a new process starts is for the same purpose: it starts no other one,
+// and ends neither the old process nor the new one.
+func TestSecondHandover(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)
+	real := h.program()
+	h.ownProgram()
+	socket, states := manager(t)
+	s := h.serveOn(h.port, map[string]string{"NOTIFY_SOCKET": socket})
+	testkit.Equal(t, "first state", testkit.Receive(t, "READY", states), "READY=1")
+	begun, goOn := filepath.Join(h.dir, "begun"), filepath.Join(h.dir, "go-on")
+	h.upgradeTo("#!/bin/sh\n: >" + begun + "\nwhile [ ! -e " + goOn + " ]; do sleep 0.05; done\nexec " + real + ` "$@"` + "\n")
+	testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2))
+	eventually(t, "the new process has begun", func() error {
+		_, err := os.Stat(begun)
+		return err
+	})
+	for range 3 {
+		testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2))
+	}
+	testkit.Must(t, os.WriteFile(goOn, nil, 0o600))
+	testkit.Equal(t, "state", testkit.Receive(t, "READY of the new process", states), "READY=1")
+	next, err := strconv.Atoi(strings.TrimPrefix(testkit.Receive(t, "MAINPID", states), "MAINPID="))
+	testkit.Must(t, err)
+	t.Cleanup(func() { _ = syscall.Kill(next, syscall.SIGKILL) })
+	testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2)) // it drains
+	testkit.Receive(t, "the end of the old process", s.dead)
+	testkit.Equal(t, "its exit status", s.cmd.ProcessState.ExitCode(), 0)
+	raw, err := os.ReadFile(s.log)
+	testkit.Must(t, err)
+	testkit.Equal(t, "processes that were started", strings.Count(string(raw), "starting the program anew"), 1)
+	if a := newCaller(t, s.url).get("/readyz"); a.status != http.StatusOK {
+		t.Errorf("the new process: %v", a)
+	}
+	testkit.Must(t, syscall.Kill(next, syscall.SIGTERM))
+	testkit.Equal(t, "state", testkit.Receive(t, "STOPPING", states), "STOPPING=1")
+	gone(t, next)
+}
+
+// systemd's own program listens, starts the server at the first connection and hands it the socket,
+// from which it hands it on.
+func TestSystemdSocketActivate(t *testing.T) {
+	t.Parallel()
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		testkit.Missing(t, "systemd-socket-activate is not installed (Debian: systemd)")
+	}
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), map[string]string{"PORT": "1"})
+	socket, states := manager(t)
+	h.env["NOTIFY_SOCKET"] = socket
+	addr := "127.0.0.1:" + strconv.Itoa(h.port)
+	args := append([]string{"--listen=" + addr, "/usr/bin/env"}, h.environment(nil)...)
+	cmd := exec.Command(activate, append(args, h.program(), "serve")...)
+	cmd.Dir, cmd.SysProcAttr = h.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	testkit.Must(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	call := newCaller(t, "http://"+addr)
+	eventually(t, "the server answers at systemd's socket", func() error {
+		a := call.get("/readyz")
+		return want(a.status == http.StatusOK, "%v", a)
+	})
+	testkit.Equal(t, "first state", testkit.Receive(t, "READY", states), "READY=1")
+	next := handOver(t, cmd.Process.Pid, states)
+	testkit.Must(t, cmd.Wait())
+	if a := call.get("/readyz"); a.status != http.StatusOK {
+		t.Errorf("the process that took the socket over: %v", a)
+	}
+	testkit.Must(t, syscall.Kill(next, syscall.SIGTERM))
+	gone(t, next)
 }
 
 // A server takes the socket that systemd listens on.

@@ -61,6 +61,20 @@ type host struct {
 	issuer string
 	env    map[string]string
 	enter  []string // a command prefix that enters the namespace of the database
+	binary string   // of another release, or "" for the one under test
+}
+
+// program returns the path of the binary that the host runs.
+func (h *host) program() string {
+	h.t.Helper()
+	if h.binary != "" {
+		return h.binary
+	}
+	bin, err := program()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return bin
 }
 
 // onEngines runs a test on SQLite and on PostgreSQL.
@@ -112,11 +126,7 @@ func (h *host) environment(more map[string]string) []string {
 // run runs a command of the binary and decodes its JSON output into v, unless v is nil.
 func (h *host) run(v any, stdin string, args ...string) {
 	h.t.Helper()
-	bin, err := program()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	line := slices.Concat(h.enter, []string{bin}, args, []string{"--json"})
+	line := slices.Concat(h.enter, []string{h.program()}, args, []string{"--json"})
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stdin = h.environment(nil), h.dir, strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
@@ -183,10 +193,6 @@ func (h *host) serve() *server { return h.serveOn(h.port, nil) }
 // prefix that replaces itself with the server.
 func (h *host) serveOn(port int, more map[string]string, wrap ...string) *server {
 	h.t.Helper()
-	bin, err := program()
-	if err != nil {
-		h.t.Fatal(err)
-	}
 	s := &server{h: h, t: h.t, url: h.scheme() + "://127.0.0.1:" + strconv.Itoa(port), dead: make(chan struct{})}
 	log, err := os.CreateTemp(h.dir, "server-*.log")
 	if err != nil {
@@ -194,7 +200,7 @@ func (h *host) serveOn(port int, more map[string]string, wrap ...string) *server
 	}
 	defer log.Close()
 	s.log = log.Name()
-	args := append(wrap, bin, "serve", "--port", strconv.Itoa(port))
+	args := append(wrap, h.program(), "serve", "--port", strconv.Itoa(port))
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env, s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = h.environment(more), h.dir, log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -34,10 +34,27 @@ func newPostgres(t testing.TB) *postgres {
 		testkit.Missing(t, err.Error())
 	}
 	testkit.Must(t, err)
+	return begin(t, made)
+}
+
+// begin starts a server, which ends with the test.
+func begin(t testing.TB, made *testkit.Postgres) *postgres {
+	t.Helper()
 	p := &postgres{Postgres: made, t: t}
 	t.Cleanup(p.crash)
 	p.start()
 	return p
+}
+
+// follower starts a standby of the server.
+func (p *postgres) follower() *postgres {
+	p.t.Helper()
+	dir, err := os.MkdirTemp("", "gatehouse-faults-standby-")
+	testkit.Must(p.t, err)
+	p.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	made, err := p.Standby(dir)
+	testkit.Must(p.t, err)
+	return begin(p.t, made)
 }
 
 func (p *postgres) url() string { return p.URL("postgres") }

@@ -186,7 +186,8 @@ func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
 }
 
 // Access reads an access token of ours and checks that it is active: its signature or its row,
-// its times, and the revocations in memory. Denied: it is not active. A JWT costs no query.
+// its times, and the revocations in memory. Denied: it is not active. Unavailable with
+// ReasonStale: whether it has been revoked is not known. A JWT costs no query.
 func (s *Server) Access(
 	ctx context.Context, token string, now time.Time,
 ) (*oauth.AccessToken, error) {
@@ -200,12 +201,37 @@ func (s *Server) Access(
 	if s.store.Revoked(t) {
 		return nil, fault.New(fault.Denied, "the token has been revoked")
 	}
+	if err := s.Current(); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
+// ReasonStale is the reason of an error of Current.
+const ReasonStale = "revocations_stale"
+
+// Current returns Unavailable with ReasonStale while the revocations in memory are older than they
+// may be: a token that looks active may have been revoked at another server since.
+func (s *Server) Current() error {
+	if most := s.cfg.RevocationMaxAge; most > 0 && s.store.KnowledgeAge() > most {
+		return stale()
+	}
+	return nil
+}
+
+func stale() error {
+	err := fault.RetryAfter(fault.Unavailable, staleRetry,
+		"the revocations that this server knows are older than REVOCATION_MAX_AGE")
+	err.Reason = ReasonStale
+	return err
+}
+
+// staleRetry is when a caller may try again.
+const staleRetry = 5 * time.Second
+
 // Active reports whether a token that Access returned before is still active: not expired, not
 // revoked, and signed with a key that is still trusted. It reads memory alone, so that a caller
-// that caches tokens can ask at every request.
+// that caches tokens can ask at every request, beside Current.
 func (s *Server) Active(t *oauth.AccessToken, now time.Time) bool {
 	return t.Expires.After(now) && (t.KeyID == "" || s.ring.Has(t.KeyID)) && !s.store.Revoked(t)
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -61,6 +62,20 @@ func (s *Server) followerByToken(ctx context.Context, c *oauth.Call) (*client.Cl
 // or another history.
 func (s *Server) FeedHead() (head oauth.LogHead, moved <-chan struct{}) {
 	return s.store.RevocationHead()
+}
+
+// feedMaxAge is how old the knowledge of this server may be while it tells followers that they know
+// all there is, unless REVOCATION_MAX_AGE sets no bound. It is compared with the database every two
+// seconds.
+const feedMaxAge = 10 * time.Second
+
+// FeedCurrent returns Unavailable while this server may lack revocations, so that followers do not
+// take its silence for news: they ask another server, or act as they do without the feed.
+func (s *Server) FeedCurrent() error {
+	if s.cfg.RevocationMaxAge > 0 && s.store.KnowledgeAge() > feedMaxAge {
+		return stale()
+	}
+	return nil
 }
 
 // FeedKnows reports whether the log has an entry that a follower has seen. Without a mark that

@@ -122,6 +122,8 @@ type RevocationStore interface {
 	Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) error
 	// Revoked reports whether an access token has been revoked, from memory.
 	Revoked(t *oauth.AccessToken) bool
+	// KnowledgeAge returns how long ago this process last asked for revocations by others.
+	KnowledgeAge() time.Duration
 	// RevocationHead returns the newest entry that this process has read, and a channel that is
 	// closed when there is a newer one, or another history.
 	RevocationHead() (head oauth.LogHead, moved <-chan struct{})

@@ -109,9 +109,10 @@ func Migrate(ctx context.Context, db DB, files fs.FS) (applied []string, err err
 }
 
 // Run applies the .sql files that the database lacks, in the order of their names, each in a
-// transaction of its own, and returns the names of those applied. It goes forward only. It
-// returns Conflict for a database with a migration after which this program must not use it, and
-// for one whose applied migrations have been edited since.
+// transaction of its own, and returns the names of those applied. An empty database, which nobody
+// uses yet, gets all of them in one transaction. It goes forward only. It returns Conflict for a
+// database with a migration after which this program must not use it, and for one whose applied
+// migrations have been edited since.
 func (m *Migrator) Run(ctx context.Context) (applied []string, err error) {
 	all, err := readMigrations(m.Files)
 	if err != nil {
@@ -121,11 +122,11 @@ func (m *Migrator) Run(ctx context.Context) (applied []string, err error) {
 		return nil, err // a start that changes nothing writes nothing
 	}
 	for {
-		name, err := m.patiently(ctx, all)
-		if err != nil || name == "" {
+		names, err := m.patiently(ctx, all)
+		if err != nil || len(names) == 0 {
 			return applied, err
 		}
-		applied = append(applied, name)
+		applied = append(applied, names...)
 	}
 }
 
@@ -140,27 +141,27 @@ func (m *Migrator) state(ctx context.Context, all []migration) (todo []migration
 
 // patiently applies the oldest migration that is missing, and again while others have locks that
 // it needs. In between, they and all requests go on.
-func (m *Migrator) patiently(ctx context.Context, all []migration) (name string, err error) {
+func (m *Migrator) patiently(ctx context.Context, all []migration) (names []string, err error) {
 	pause := m.Pause
 	if pause <= 0 {
 		pause = lockPause
 	}
 	for try := 1; ; try++ {
-		name, err = m.next(ctx, all)
+		names, err = m.next(ctx, all)
 		var wait *mustWait
 		tries := lockTries
 		if errors.As(err, &wait) {
 			tries = wait.tries
 		}
 		if err == nil || wait == nil && !lockTimedOut(err) || try >= tries {
-			return name, err
+			return names, err
 		}
 		if m.Notice != nil && try == 1 {
 			m.Notice("a migration waits, and is tried again: " + err.Error())
 		}
 		select {
 		case <-ctx.Done():
-			return "", err
+			return nil, err
 		case <-time.After(pause):
 		}
 	}
@@ -209,13 +210,13 @@ func Newest(files fs.FS) string {
 	return strings.TrimSuffix(slices.Max(names), ".sql")
 }
 
-// next applies the oldest migration that is missing, and returns its name, or "" when there is
-// none. It takes the lock before it reads the list, so that a second process finds the migration
+// next applies the oldest migration that is missing, or all to an empty database, and returns their
+// names. It takes the lock before it reads the list, so that a second process finds the migration
 // of the first one applied.
-func (m *Migrator) next(ctx context.Context, all []migration) (name string, err error) {
-	var took AppliedMigration
+func (m *Migrator) next(ctx context.Context, all []migration) (names []string, err error) {
+	var took []AppliedMigration
 	err = m.DB.Write(ctx, func(tx Tx) error {
-		name = ""
+		names, took = nil, nil
 		if err := m.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -232,14 +233,35 @@ func (m *Migrator) next(ctx context.Context, all []migration) (name string, err 
 				return &mustWait{err, waitTries}
 			}
 		}
-		name = todo[0].name
-		took, err = m.timed(ctx, tx, todo[0])
-		return err
+		if empty := len(done) == 0; empty {
+			for i := range todo {
+				todo[i] = todo[i].atOnce()
+			}
+		} else {
+			todo = todo[:1]
+		}
+		for _, one := range todo {
+			a, err := m.timed(ctx, tx, one)
+			if err != nil {
+				return err
+			}
+			names, took = append(names, one.name), append(took, a)
+		}
+		return nil
 	})
-	if err == nil && name != "" && m.Applied != nil {
-		m.Applied(took)
+	if err == nil && m.Applied != nil {
+		for _, a := range took {
+			m.Applied(a)
+		}
 	}
-	return name, err
+	return names, err
+}
+
+// atOnce returns a migration as it is applied to an empty database: nobody waits for its locks.
+func (m migration) atOnce() migration {
+	m.apart = false
+	m.text = strings.ReplaceAll(m.text, clauseConcurrently, " INDEX")
+	return m
 }
 
 // timed applies a migration, and returns what it took if somebody asks.

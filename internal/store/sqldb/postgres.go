@@ -167,6 +167,21 @@ func (db *postgresDB) Ping(ctx context.Context) error {
 	return db.Row(ctx, "SELECT CAST($1 AS BIGINT)", int64(1)).Scan(&one)
 }
 
+// selectReadOnly asks whether the server can be read only.
+const selectReadOnly = "SELECT pg_is_in_recovery() OR CAST(current_setting('transaction_read_only') AS BOOLEAN)"
+
+// Writable returns an error of a server that cannot be changed, and closes all connections then.
+func (db *postgresDB) Writable(ctx context.Context) error {
+	var readOnly bool
+	err := db.Row(ctx, selectReadOnly).Scan(&readOnly)
+	if err == nil && readOnly {
+		err = db.noticeReadOnly(postgresError(&pgconn.PgError{
+			Code: readOnlyCode, Severity: "ERROR", Message: errReplaced.Error(),
+		}))
+	}
+	return err
+}
+
 // Usage returns how much is in use now.
 func (db *postgresDB) Usage() Usage {
 	return db.pool.Usage()

@@ -14,7 +14,7 @@ import (
 const (
 	listenInterval = time.Second            // of polling beside listening, for what a lost connection has missed
 	pollInterval   = 300 * time.Millisecond // of polling where notifications do not arrive
-	probeTimeout   = 2 * time.Second        // of a notification to ourselves, and of a ping
+	probeTimeout   = 2 * time.Second        // of a notification to ourselves, and of a check
 	listenPing     = 5                      // intervals after which the listening connection is checked
 	listenAgain    = 30 * time.Second       // before notifications are tried again
 )
@@ -140,7 +140,7 @@ func (db *postgresDB) listen(ctx context.Context, wake func(payload string), hea
 			return err
 		}
 		if n%listenPing == 0 {
-			if err := ping(ctx, conn); err != nil {
+			if err := stillHears(ctx, conn); err != nil {
 				return err
 			}
 		}
@@ -184,10 +184,18 @@ func notification(ctx context.Context, conn *pgx.Conn, within time.Duration) (st
 	return "", err
 }
 
-// ping returns an error when the server does not answer on the connection in time, as after a
-// failure of the network that closed nothing.
-func ping(ctx context.Context, conn *pgx.Conn) error {
+// errReplaced is the error of a server where nothing is changed any more.
+var errReplaced = errors.New("the server of the database has become a standby, or read-only")
+
+// stillHears returns an error when the server does not answer on the connection in time, as after a
+// failure of the network that closed nothing, and when it is one that nobody changes any more.
+func stillHears(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return conn.Ping(ctx)
+	var readOnly bool
+	err := conn.QueryRow(ctx, selectReadOnly).Scan(&readOnly)
+	if err == nil && readOnly {
+		err = errReplaced
+	}
+	return err
 }

@@ -118,6 +118,9 @@ type DB interface {
 	Watch(ctx context.Context, wake func())
 	// Ping returns an error unless the database answers.
 	Ping(ctx context.Context) error
+	// Writable returns an error unless the database answers and can be changed. A server of
+	// PostgreSQL that has become a standby answers, with what it knew.
+	Writable(ctx context.Context) error
 	// Status returns how the database is used now.
 	Status() Status
 	// Usage returns how much is in use now.

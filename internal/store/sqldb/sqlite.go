@@ -315,6 +315,9 @@ func (db *sqliteDB) Ping(ctx context.Context) error {
 	return db.Row(ctx, "SELECT 1").Scan(&n)
 }
 
+// Writable does not try to write: a full disk ends changes, and nothing else.
+func (db *sqliteDB) Writable(ctx context.Context) error { return db.Ping(ctx) }
+
 // Status returns that changes are polled.
 func (db *sqliteDB) Status() Status { return Status{Changes: ChangesPoll} }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,7 +51,16 @@ type site struct {
 	limiter *limiter
 	cl      *client.Client
 	user    *identity.User
+	age     atomic.Int64 // of what the server knows of revocations
 }
+
+// aging is a store that has last asked for revocations when the test says.
+type aging struct {
+	*store.DB
+	age *atomic.Int64
+}
+
+func (a aging) KnowledgeAge() time.Duration { return time.Duration(a.age.Load()) }
 
 func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	t.Helper()
@@ -72,7 +82,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 		f(&cfg)
 	}
 	s.oauth = oauth.New(cfg, s.db, ring, keys, nil)
-	s.tokens = token.New(cfg, token.Parts{Store: s.db, Ring: ring, Keys: keys})
+	s.tokens = token.New(cfg, token.Parts{Store: aging{s.db, &s.age}, Ring: ring, Keys: keys})
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	testkit.Must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})

@@ -61,6 +61,9 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 			"too many followers; try again in a moment")
 	}
 	defer s.followers.leave(cl.ID)
+	if err := s.tokens.FeedCurrent(); err != nil {
+		return err
+	}
 	// The first entries are read before the response begins: if storage is unavailable, the
 	// response is a 503 and not a broken stream.
 	f := &follower{client: cl.ID, w: w, out: http.NewResponseController(w), since: since, mark: mark}
@@ -180,7 +183,7 @@ func eventID(seq int64, mark string) string {
 }
 
 // stream sends entries as they come, and beats while there are none, until the follower
-// disconnects or the server stops.
+// disconnects, the server stops, or it can no longer say that there are none.
 func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
 	beat := time.NewTicker(feedBeat)
 	defer beat.Stop()
@@ -198,6 +201,9 @@ func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
 			case <-s.draining:
 				return nil
 			}
+		}
+		if err := s.tokens.FeedCurrent(); err != nil {
+			return err
 		}
 		var err error
 		if b, err = s.next(ctx, f); err != nil {
