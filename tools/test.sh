@@ -125,13 +125,20 @@ check() {
 # What a release may have at most, in bytes.
 most_stripped=60000000
 
+# release_build FILE: the program as a release has it.
+release_build() { CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o "$1" ./cmd/gatehouse; }
+
 build() {
   say "static binary"
   CGO_ENABLED=0 go build -o "$work/gatehouse" ./cmd/gatehouse
-  CGO_ENABLED=0 go build -ldflags '-s -w' -o "$work/stripped" ./cmd/gatehouse
+  release_build "$work/stripped"
   local full stripped
   full=$(wc -c <"$work/gatehouse") stripped=$(wc -c <"$work/stripped")
-  rm "$work/stripped"
+  mkdir "$work/elsewhere"
+  cp -r go.mod go.sum bearer cmd deploy internal management "$work/elsewhere"
+  (cd "$work/elsewhere" && release_build "$work/again")
+  cmp "$work/stripped" "$work/again" || { echo 'The same source, built in another directory, gives other bytes.' >&2; exit 1; }
+  rm -r "$work/stripped" "$work/again" "$work/elsewhere"
   awk -v a="$full" -v b="$stripped" 'BEGIN {printf "gatehouse: %.1f MB, stripped %.1f MB\n", a/1e6, b/1e6}'
   [ "$stripped" -le "$most_stripped" ] || {
     printf 'The stripped binary has %d bytes, more than the %d that a release may have.\n' "$stripped" "$most_stripped"
@@ -205,6 +212,11 @@ install_oauth2_proxy() {
   go build -modfile=conformance/oauth2-proxy.mod -o .cache/oauth2-proxy/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
 }
 
+# Litestream, for the recipe in the guide about backups: its version is in a module file of its own.
+install_litestream() {
+  go build -modfile=conformance/litestream.mod -o .cache/litestream/litestream github.com/benbjohnson/litestream/cmd/litestream
+}
+
 install_node_modules() (
   cd conformance
   [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used && return
@@ -238,7 +250,7 @@ conformance() {
 # The Helm chart and the manifests, with Helm's own code and the types of Kubernetes: a module of its own.
 chart() {
   say "Helm chart and Kubernetes manifests"
-  (cd conformance/chart && go vet ./... && go test ./...)
+  (cd conformance/chart && go vet ./... && GATEHOUSE_TEST_BINARY="$work/gatehouse" go test ./...)
 }
 
 # PostgreSQL under Patroni, which mostly waits.
@@ -246,6 +258,12 @@ patroni() {
   say "PostgreSQL under Patroni"
   install_patroni
   GATEHOUSE_TEST_PATRONI="$PWD/.cache/patroni" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -vet=off -count=1 -v -run TestPatroni ./internal/app/faults
+}
+
+litestream() {
+  say "Litestream"
+  install_litestream
+  GATEHOUSE_TEST_LITESTREAM="$PWD/.cache/litestream/litestream" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -vet=off -count=1 -v -run TestLitestream ./internal/app/faults
 }
 
 # What the programs of strangers are installed from, but for Maven and Cargo, which the tests call.
@@ -269,6 +287,7 @@ programs() {
 strangers() {
   begin programs
   begin chart
+  begin litestream
   patroni
   finish
 }
