@@ -15,7 +15,8 @@ const (
 	// list is read in the order of an index.
 	smallPosting = 1000
 	// scanWindow is how many rows are looked at for a page, and for the total, where no index
-	// serves the whole filter. The page may be short then, and the next one goes on.
+	// serves the whole filter, and half of them in the order of words. The page may be short then,
+	// and the next one goes on.
 	scanWindow = 5000
 	// wideWindow is the same for rows as wide as those of users. In another order than that of
 	// their creation, where each row is in another part of the table, a page looks at half as
@@ -446,6 +447,8 @@ func (l *listing[T]) filtered(use plan) bool {
 // looksAt returns how many rows a walk that filters looks at.
 func (l *listing[T]) looksAt(use plan) int {
 	switch {
+	case !l.wide && use.terms && !l.postings[use.lead].exact:
+		return scanWindow / 2
 	case !l.wide:
 		return scanWindow
 	case l.keeps(use):
