@@ -102,7 +102,6 @@ describe("pages", () => {
     for (const [path, address] of await everyPage()) {
       try {
         await page.goto(server.at(address).href);
-        await page.waitForLoadState("networkidle");
         const bytes = await size();
         assert.ok(bytes > 10_000 && bytes < 60_000, `${path}: ${bytes} bytes on a first visit`);
         const brief = /\}\/.*(?<!edit)$/.test(path); // a question about one thing

@@ -1,7 +1,7 @@
 // Clients that openapi-generator makes of the document of the management API, in TypeScript and in Python.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -11,12 +11,6 @@ import { after, before, describe, it } from "../kit/story.mjs";
 const cached = new URL("../../.cache/", import.meta.url).pathname;
 const source = new URL("openapi-client/", import.meta.url).pathname;
 const run = promisify(execFile);
-
-/** The code of the guide in a language. */
-const guide = (language) => {
-  const text = readFileSync(new URL("../../docs/guides/api-clients.md", import.meta.url), "utf8");
-  return new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "m").exec(text)[1];
-};
 
 let server, token, dir;
 
@@ -42,22 +36,14 @@ const generate = (language, to) =>
 describe("a generated client", () => {
   it("in TypeScript is compiled, and manages users and clients", async () => {
     await generate("typescript-fetch", "ts");
-    const [imports, ...code] = guide("ts").split("\n\n");
-    const body = `export async function printed(BASE_URL: string, token: string) {\n${code.join("\n")}\nreturn page.total;\n}\n`;
-    writeFileSync(join(dir, "guide.ts"), `${imports.replace("gatehouse-client", "ts/index")}\n${body}`);
     await run("node_modules/.bin/tsc", ["-p", "tsconfig.json"], { cwd: dir });
     const { use } = createRequire(import.meta.url)(join(dir, "out/use.js"));
     assert.deepEqual(await use(String(server.at("/api/v1")), token), ["T", "1", "ts@example.com", "secret", "not_found"]);
-    const { printed } = createRequire(import.meta.url)(join(dir, "out/guide.js"));
-    assert.equal(await printed(server.origin, token), 0);
   });
 
   it("in Python manages users and clients", async () => {
     await generate("python", "py");
     const { stdout } = await run(`${cached}openapi-client/bin/python`, ["use.py", String(server.at("/api/v1")), token, join(dir, "py")], { cwd: dir });
     assert.equal(stdout.trim(), "P 1 py@example.com secret not_found");
-    writeFileSync(join(dir, "py/guide.py"), `BASE_URL, token = ${JSON.stringify(server.origin)}, ${JSON.stringify(token)}\n${guide("py")}    print(page.total)\n`);
-    const printed = await run(`${cached}openapi-client/bin/python`, ["guide.py"], { cwd: join(dir, "py") });
-    assert.equal(printed.stdout.trim(), "0");
   });
 });

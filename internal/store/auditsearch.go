@@ -245,13 +245,13 @@ func (s *auditSearch) page(
 	}
 }
 
-// edge returns the id down to which a step looks at events: of each branch at most auditWindow. "":
-// there are no more of them.
+// edge returns the id down to which a step looks at events: of all branches together at most
+// auditWindow. "": there are no more of them.
 func (s *auditSearch) edge(ctx context.Context, c sqldb.Conn, before string) (edge string, err error) {
 	for _, b := range s.branches {
 		w := &where{}
 		text := "SELECT id FROM audit_log WHERE " + b(w) + " AND " + s.bounds(before, "")(w) +
-			" ORDER BY id DESC LIMIT 1 OFFSET " + w.param(int64(auditWindow-1))
+			" ORDER BY id DESC LIMIT 1 OFFSET " + w.param(int64(auditWindow/len(s.branches)-1))
 		ids, err := listStrings[string](ctx, c, text, w.args...)
 		if err != nil {
 			return "", err

@@ -34,15 +34,15 @@ type found[T any] struct {
 }
 
 // walk reads a page in the order of an index. Where rows are filtered it looks at no more of them
-// than looksAt says beyond the offset; the page may be short then.
+// than looksAt says beyond the offset; the page may be short then. Whole reports that it has looked
+// at as many, or come to the end.
 func (l *listing[T]) walk(
 	ctx context.Context, c sqldb.Conn, use plan, p admin.Page, after *admin.Position, out *admin.Rows[T],
-) error {
+) (whole bool, err error) {
 	var edge *admin.Position
 	if l.filtered(use) {
-		var err error
 		if edge, err = l.edge(ctx, c, use, after, l.looksAt(use)+p.Offset); err != nil {
-			return err
+			return false, err
 		}
 	}
 	n, skip := int(limit(p.Limit)), p.Offset
@@ -54,7 +54,7 @@ func (l *listing[T]) walk(
 		}
 		rows, err := l.window(ctx, c, use, span{after, edge, want + skip, offset})
 		if err != nil {
-			return err
+			return false, err
 		}
 		for i, r := range rows {
 			after = &rows[i].at
@@ -66,14 +66,14 @@ func (l *listing[T]) walk(
 				continue
 			}
 			if len(out.Items) == n {
-				return nil // Next is the place of the last item
+				return false, nil // Next is the place of the last item
 			}
 			out.Items = append(out.Items, *r.value)
 			out.Next = &rows[i].at
 		}
 		if len(rows) < want+skip {
 			out.Next = edge // nil: the end
-			return nil
+			return true, nil
 		}
 	}
 }
