@@ -384,6 +384,7 @@ ci() {
   begin_first conformance
   begin fuzz
   begin chart
+  begin litestream
   begin programs
   finish
   say "all passed"
