@@ -109,7 +109,7 @@ describe("pages", () => {
         await page.setViewportSize({ width: 320, height: 640 });
         assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${path} at 320 pixels`);
       } catch (e) {
-        wrong.push(e.message);
+        wrong.push(e.message.slice(0, 600));
         page.problems.length = 0;
         await page.evaluate(() => (document.documentElement.style.fontSize = ""));
       }

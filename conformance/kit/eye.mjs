@@ -35,7 +35,7 @@ async function fits(page, name, percent) {
     [...document.querySelectorAll("main *")].filter((e) => {
       const box = e.getBoundingClientRect();
       return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
-    }).map((e) => e.outerHTML.slice(0, 100)),
+    }).slice(0, 3).map((e) => e.outerHTML.slice(0, 200)),
   ]);
   assert.ok(spill <= 0, `${name}, ${percent} % text: ${spill} pixels too wide: ${wide.join(" | ")}`);
   const narrow = await page.evaluate(() =>
