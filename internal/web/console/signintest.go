@@ -63,7 +63,7 @@ func (s *Server) signInTestView(r *http.Request, q *request, c *client.Client) *
 		Back:   clientLink(c),
 	}
 	v.Lead = "You sign in to " + clientName(c) + " as its users do. The response comes back here and not to the app, " +
-		"and no token comes into being. The page shows what the app would get."
+		"and no token is issued. The page shows what the app would get."
 	v.Crumbs = []Link{{"Clients", Root + "/clients"}, v.Back}
 	return v
 }
@@ -126,9 +126,9 @@ func (v *SignInResultView) signInFacts(x *admin.SignInTest) {
 	if res.Opaque {
 		format = "An opaque token; introspection tells the claims below"
 	}
-	refresh := "None"
+	refresh := "No"
 	if res.Refresh {
-		refresh = "One"
+		refresh = "Yes"
 	}
 	v.Facts = []Fact{
 		{Name: "Result", Cell: badgeCell("good", "The app would get tokens")},

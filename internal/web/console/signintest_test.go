@@ -55,7 +55,7 @@ func TestSignInTest(t *testing.T) {
 	app.Scopes = []string{"openid", "profile", "offline_access"}
 	id := s.newClient(app)
 	s.get("/admin/clients/"+id).shows(200, "/admin/clients/"+id+"/test")
-	s.get("/admin/clients/"+id+"/test").shows(200, `value="openid profile"`, "no token comes into being").wellFormed()
+	s.get("/admin/clients/"+id+"/test").shows(200, `value="openid profile"`, "no token is issued").wellFormed()
 	back := s.authorize(s.beginTest(id, "openid profile"), true)
 	if !strings.HasPrefix(back, origin+"/admin/test-sign-in?") {
 		t.Fatal(back)
