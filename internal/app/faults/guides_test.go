@@ -155,7 +155,7 @@ TOKEN=$(jq -r .access_token token.json)
 			story: func(g *guide) string {
 				return "echo secret >$HOME/secret\n" + g.block("gatehouse user create") +
 					strings.Replace(g.settings("SMTP_PASSWORD_FILE"), "set -a", "set -a\nunset SMTP_SECURITY", 1) +
-					g.block("mail test") + "gatehouse role create staff\n" + g.block("user invite") + `
+					g.block("mail test") + g.block("mail preview") + "gatehouse role create staff\n" + g.block("user invite") + `
 gatehouse user invite nobody@example.com
 until ID=$(gatehouse mail list --state dead --json | jq -er '.data[0].id'); do sleep 0.1; done
 ` + strings.Replace(g.block("mail retry"), "retry ID", "retry $ID", 1) + g.settings("ENABLE_SIGNUP") + g.settings("LOGIN_METHODS")
