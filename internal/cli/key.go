@@ -138,8 +138,10 @@ func (f *keyRetire) Run(ctx context.Context, c *call) error {
 
 // warn prints what the withdrawal ends, where somebody is asked.
 func (f *keyRetire) warn(c *call, k *admin.KeyUse) {
+	if _, ok := terminal(c.stdin); f.Yes || !ok { // nobody is asked
+		return
+	}
 	switch {
-	case f.Yes:
 	case k.TokensUntil.IsZero():
 		c.note("no token that key %s signed is valid now", k.ID)
 	default:
