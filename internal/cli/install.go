@@ -27,15 +27,17 @@ type installSystemd struct {
 
 // Run installs and lists what was done, and what is left to do.
 func (f *installSystemd) Run(ctx context.Context, c *call) error {
-	text, err := firstConfig(c)
-	if err != nil {
-		return err
-	}
 	binary, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	steps, err := install.Systemd(ctx, install.Plan{Root: f.Root, Binary: binary, Config: text, DryRun: f.DryRun})
+	plan := install.Plan{Root: f.Root, Binary: binary, DryRun: f.DryRun}
+	if !plan.Configured() {
+		if plan.Config, err = firstConfig(c); err != nil {
+			return err
+		}
+	}
+	steps, err := install.Systemd(ctx, plan)
 	if err != nil {
 		return err
 	}

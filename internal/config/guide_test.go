@@ -11,13 +11,17 @@ import (
 
 // The settings files that a guide shows can be used as they are, with a key of one's own.
 func TestSettingsInTheGuides(t *testing.T) {
-	text, err := os.ReadFile("../../docs/guides/production.md")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, name := range []string{"production", "high-availability"} {
+		raw, err := os.ReadFile("../../docs/guides/" + name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, raw...)
 	}
 	blocks := regexp.MustCompile("(?ms)^```yaml settings\n(.*?)^```$").FindAllSubmatch(text, -1)
-	if len(blocks) == 0 {
-		t.Fatal("the guide shows no settings file")
+	if len(blocks) < 3 {
+		t.Fatalf("the guides show %d settings files", len(blocks))
 	}
 	key := fmt.Sprintf("%x", sha256.Sum256([]byte("the guide")))
 	for _, block := range blocks {

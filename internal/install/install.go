@@ -123,9 +123,15 @@ func (p Plan) unit(name string) func(context.Context) (Step, error) {
 	}
 }
 
+// Configured reports whether there are settings already. An installation keeps them.
+func (p Plan) Configured() bool {
+	_, err := os.Lstat(p.at(ConfigPath))
+	return err == nil
+}
+
 // config writes the settings of a first installation, which only root and the service can read.
 func (p Plan) config(context.Context) (Step, error) {
-	if _, err := os.Lstat(p.at(ConfigPath)); err == nil {
+	if p.Configured() {
 		return Step{Path: ConfigPath, Action: "kept", Note: "your settings are not changed"}, nil
 	}
 	s, err := p.write(ConfigPath, p.Config, 0o640)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -90,6 +91,11 @@ func newCluster(t testing.TB) *cluster {
 		testkit.Must(t, os.WriteFile(filepath.Join(dir, m.name+".yaml"), []byte(m.settings()), 0o644))
 		m.start()
 	}
+	t.Cleanup(func() {
+		for _, m := range c.nodes {
+			m.stop()
+		}
+	})
 	c.startHAProxy()
 	return c
 }
@@ -145,41 +151,57 @@ func (c *cluster) startHAProxy() {
 	c.start("haproxy", "haproxy", "-db", "-f", name)
 }
 
-// settings returns the settings of Patroni, those of the guide with short times.
+// settings returns the settings of Patroni: those of the file that is shipped, with the places of
+// this machine, short times, and connections without passwords but for the account of the servers.
 func (m *machine) settings() string {
+	c := m.c
 	bin, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(bin) == 0 {
-		testkit.Missing(m.c.t, "PostgreSQL is not installed as Debian does")
+		testkit.Missing(c.t, "PostgreSQL is not installed as Debian does")
 	}
-	return fmt.Sprintf(`scope: gatehouse
-name: %[1]s
-restapi: {listen: "127.0.0.1:%[3]d", connect_address: "127.0.0.1:%[3]d"}
-etcd3: {host: "127.0.0.1:%[4]d"}
-bootstrap:
-  dcs:
-    ttl: 20
-    loop_wait: 1
-    retry_timeout: 3
-    maximum_lag_on_failover: 1048576
-    synchronous_mode: true
-    synchronous_mode_strict: true
-    postgresql:
-      parameters: {shared_buffers: 32MB, max_connections: 100, wal_keep_size: 64MB}
-  initdb: [{encoding: UTF8}, {locale: C.UTF-8}, no-sync]
-postgresql:
-  listen: "127.0.0.1:%[2]d"
-  connect_address: "127.0.0.1:%[2]d"
-  data_dir: %[5]s/%[1]s
-  bin_dir: %[6]s
-  pgpass: %[5]s/%[1]s.pgpass
-  authentication:
-    superuser: {username: postgres, password: postgres}
-    replication: {username: replicator, password: replicator}
-  parameters: {unix_socket_directories: "%[5]s"}
-  pg_hba: ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"]
-  remove_data_directory_on_rewind_failure: true
-  remove_data_directory_on_diverged_timelines: true
-`, m.name, m.postgres, m.rest, m.c.etcd, m.c.dir, bin[len(bin)-1])
+	raw, err := os.ReadFile("../../../deploy/postgresql/patroni.yaml")
+	testkit.Must(c.t, err)
+	all := map[string]any{}
+	testkit.Must(c.t, yaml.Unmarshal(raw, &all))
+	set := func(path string, value any) {
+		at, names := all, strings.Split(path, ".")
+		for _, name := range names[:len(names)-1] {
+			at = at[name].(map[string]any)
+		}
+		last := names[len(names)-1]
+		if at[last] == nil {
+			c.t.Fatalf("patroni.yaml has no %s", path)
+		}
+		at[last] = value
+	}
+	own := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+	set("name", m.name)
+	set("restapi.listen", own(m.rest))
+	set("restapi.connect_address", own(m.rest))
+	set("etcd3.host", own(c.etcd))
+	set("bootstrap.dcs.loop_wait", 1)
+	set("bootstrap.dcs.retry_timeout", 3)
+	set("bootstrap.dcs.postgresql.parameters.max_connections", 100)
+	set("bootstrap.dcs.postgresql.parameters.wal_keep_size", "64MB")
+	set("postgresql.listen", own(m.postgres))
+	set("postgresql.connect_address", own(m.postgres))
+	set("postgresql.data_dir", filepath.Join(c.dir, m.name))
+	set("postgresql.bin_dir", bin[len(bin)-1])
+	set("postgresql.pgpass", filepath.Join(c.dir, m.name+".pgpass"))
+	set("postgresql.parameters.unix_socket_directories", c.dir)
+	postgresql := all["postgresql"].(map[string]any)
+	postgresql["parameters"].(map[string]any)["shared_buffers"] = "32MB"
+	set("postgresql.pg_hba", []string{
+		"local all all trust", "host all gatehouse 127.0.0.1/32 scram-sha-256",
+		"host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust",
+	})
+	postgresql["remove_data_directory_on_rewind_failure"] = true
+	postgresql["remove_data_directory_on_diverged_timelines"] = true
+	initdb := all["bootstrap"].(map[string]any)
+	initdb["initdb"] = append(initdb["initdb"].([]any), "no-sync")
+	out, err := yaml.Marshal(all)
+	testkit.Must(c.t, err)
+	return string(out)
 }
 
 func (m *machine) start() {
@@ -208,23 +230,34 @@ func (c *cluster) primary(but *machine) *machine {
 	return nil
 }
 
-// whole waits until there are a primary, a synchronous standby and another standby.
+// steady is longer than Patroni's loops: a standby that has lost its part says so no later.
+const steady = 3 * time.Second
+
+// whole waits until there are a primary, a synchronous standby and another standby, and lets them
+// settle: while PostgreSQL starts again, Patroni may give the part of the standby to the other one,
+// and if the primary's machine is lost at that moment, nobody is promoted.
 func (c *cluster) whole() (primary *machine) {
 	c.t.Helper()
+	var former string
+	var since time.Time
 	eventually(c.t, "the cluster is whole", func() error {
-		if primary = c.primary(nil); primary == nil {
-			return fmt.Errorf("there is no primary")
-		}
-		synchronous, replicas := 0, 0
+		primary = c.primary(nil)
+		var synchronous []string
+		replicas := 0
 		for _, m := range c.nodes {
 			if m.is("synchronous") {
-				synchronous++
+				synchronous = append(synchronous, m.name)
 			}
 			if m.is("replica") {
 				replicas++
 			}
 		}
-		return want(synchronous == 1 && replicas == 2, "%d replicas, %d synchronous", replicas, synchronous)
+		now := fmt.Sprint(primary != nil, synchronous, replicas)
+		if now != former {
+			former, since = now, time.Now()
+		}
+		whole := primary != nil && len(synchronous) == 1 && replicas == 2
+		return want(whole && time.Since(since) > steady, "%d replicas, synchronous: %v", replicas, synchronous)
 	})
 	return primary
 }
@@ -287,12 +320,8 @@ func (m *machine) stop() { m.signal(syscall.SIGKILL) }
 // nobody who honestly repeats a request loses the sign-in, although the interval in which a repeat
 // is excused is shorter than each outage.
 func TestPatroni(t *testing.T) {
+	t.Parallel()
 	cl := newCluster(t)
-	t.Cleanup(func() {
-		for _, m := range cl.nodes {
-			m.stop()
-		}
-	})
 	cl.whole()
 	h := newHost(t, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", cl.haproxy),
 		map[string]string{"REFRESH_TOKEN_REUSE_INTERVAL": "1"})
