@@ -371,23 +371,19 @@ all() {
   say "all passed"
 }
 
-# ci is all and strangers in less time than both take one after the other: what mostly waits runs
-# beside what computes. A part that fails does not hide what the others find.
+# ci is all and strangers, with one download beside the checks. A part that fails does not hide what
+# the others find. What compiles other programs does not run beside the browsers, which would starve it.
 ci() {
   install strangers
   begin fetch_all
   check
   build
-  begin_first patroni
-  begin unit
+  begin_first unit
   wait_all
   begin_first conformance
   begin fuzz
   wait_all
-  begin programs # compilers of Go, Rust and Java, which would starve beside the browsers
-  begin chart
-  begin litestream
-  finish
+  strangers
   say "all passed"
 }
 

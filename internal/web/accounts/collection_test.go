@@ -128,8 +128,8 @@ func TestRoles(t *testing.T) {
 	const path = "/users/"
 	id := string(bob.ID)
 	for who, status := range map[string]int{
-		h.as(session):                          http.StatusForbidden,
-		issue("mere", boss, "accounts", h.now): http.StatusForbidden,
+		h.as(session):                                                           http.StatusForbidden,
+		issue("mere", boss, "accounts", h.now):                                  http.StatusForbidden,
 		issue("ada", h.ada, "accounts admin:users:write", h.now):                http.StatusForbidden,
 		issue("old", boss, "accounts admin:users:write", h.now.Add(-time.Hour)): http.StatusForbidden,
 		issue("none", boss, "admin:users:write", h.now):                         http.StatusForbidden,

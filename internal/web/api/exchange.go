@@ -151,8 +151,8 @@ func (p *parameter) check(value string) []error {
 	return p.Schema.check(p.Name, v)
 }
 
-// checkQuery checks the query parameters. Those without a value count as absent, and are left out
-// of what the handler sees.
+// checkQuery checks the query parameters. Those without a value count as absent and are left out of
+// what the handler sees, unless the document lists their values.
 func (x *exchange) checkQuery() ([]error, error) {
 	all, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
@@ -168,7 +168,7 @@ func (x *exchange) checkQuery() ([]error, error) {
 		case len(all[name]) > 1:
 			errs = append(errs, wrong(name, "This parameter is sent more than once."))
 			continue
-		case all.Get(name) == "" && p.Schema.MinLength == 0:
+		case all.Get(name) == "" && p.Schema.MinLength == 0 && len(p.Schema.Enum) == 0:
 			delete(all, name)
 			continue
 		}
