@@ -328,13 +328,16 @@ fuzz() {
 # begin PART: runs a part beside the next ones, which go first where processors are scarce. wait_all
 # waits for these parts and prints what they wrote; finish also ends the run if one has failed.
 begun=()
-begin() { begin_at 10 "$1"; }
-begin_first() { begin_at 0 "$1"; } # it goes before those
-begin_at() {
+begin() {
   set -m # with its children it is a process group
-  { renice -n "$1" -p "$BASHPID" >/dev/null; "$2"; } >"$work/$2.log" 2>&1 </dev/null &
+  { renice -n 10 -p "$BASHPID" >/dev/null; "$1"; } >"$work/$1.log" 2>&1 </dev/null &
   set +m
-  begun+=("$2 $!")
+  begun+=("$1 $!")
+}
+# attempt PART: runs a part, and remembers a failure for finish.
+attempt() {
+  "$1" </dev/null &
+  wait "$!" || failed=1
 }
 wait_all() {
   local part
@@ -378,10 +381,10 @@ ci() {
   begin fetch_all
   check
   build
-  begin_first unit
+  attempt unit
   wait_all
-  begin_first conformance
   begin fuzz
+  attempt conformance
   wait_all
   strangers
   say "all passed"
