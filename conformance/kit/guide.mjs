@@ -214,9 +214,9 @@ class Program {
     });
   }
 
-  async stop() {
+  async stop(within = 1_000) {
     this.#signal("SIGTERM");
-    const timer = setTimeout(() => this.#signal("SIGKILL"), 1_000);
+    const timer = setTimeout(() => this.#signal("SIGKILL"), within);
     await this.ended;
     clearTimeout(timer);
     this.#signal("SIGKILL"); // children that outlive their shell

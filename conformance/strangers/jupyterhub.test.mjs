@@ -26,7 +26,8 @@ before(async () => {
 });
 
 after(async () => {
-  await Promise.all([chrome?.close(), hub?.stop()]);
+  // The hub ends its proxy, which is in a session of its own, and nobody else does.
+  await Promise.all([chrome?.close(), hub?.stop(60_000)]);
   await setting?.server.stop();
 });
 
