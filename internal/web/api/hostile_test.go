@@ -53,6 +53,8 @@ func TestBadInput(t *testing.T) {
 		{"GET", "/api/v1/users/a%00b", "", 400, "id"},
 		{"GET", "/api/v1/users/a%ffb", "", 400, "id"},
 		{"GET", "/api/v1/mail?state=lost", "", 400, "state"},
+		{"GET", "/api/v1/mail?state=", "", 400, "state"},
+		{"GET", "/api/v1/clients/export?type=", "", 400, "type"},
 		{"DELETE", "/api/v1/sessions?all=yes", "", 400, "all"},
 		{"GET", "/api/v1/sessions?ip=localhost", "", 400, "ip"},
 
