@@ -17,7 +17,7 @@ import (
 )
 
 // errNoHistory says that these sources are no clone, such as those of an archive.
-var errNoHistory = errors.New("the sources have no git history, so the former release cannot be built")
+var errNoHistory = errors.New("the former release is not in the history of these sources")
 
 // git runs git on these sources.
 func git(args ...string) (string, error) {
@@ -53,10 +53,9 @@ func formerCommit() (string, error) {
 		return commit, nil
 	}
 	if shallow, _ := git("rev-parse", "--is-shallow-repository"); shallow == "true" {
-		return "", fmt.Errorf("this is a shallow clone without %s, the former release; "+
-			"run git fetch --unshallow --tags", name)
+		return "", fmt.Errorf("%w: this is a shallow clone without %s; run git fetch --unshallow --tags", errNoHistory, name)
 	}
-	return "", fmt.Errorf("the former release %s is not in this clone: %w", name, err)
+	return "", fmt.Errorf("%w: %s: %w", errNoHistory, name, err)
 }
 
 // former returns the path of the binary of the former release. It builds the binary at most once.
