@@ -16,7 +16,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// errNoHistory says that these sources are no clone, such as those of an archive.
+// errNoHistory says that these sources are no clone with the former release, such as those of an
+// archive.
 var errNoHistory = errors.New("the former release is not in the history of these sources")
 
 // git runs git on these sources.
