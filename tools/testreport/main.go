@@ -22,6 +22,7 @@ func allowedSkips() []string {
 	return []string{
 		"the race detector allocates", // these run without it, see unit in tools/test.sh
 		"needs Patroni, which make strangers installs",
+		"needs Litestream, which make strangers builds",
 		"the former release is not in the history of these sources", // a shallow clone, or none
 	}
 }

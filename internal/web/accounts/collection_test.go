@@ -127,15 +127,15 @@ func TestRoles(t *testing.T) {
 	session, _ := h.signIn()
 	const path = "/users/"
 	id := string(bob.ID)
-	for who, status := range map[string]int{
-		h.as(session):                                                           http.StatusForbidden,
-		issue("mere", boss, "accounts", h.now):                                  http.StatusForbidden,
-		issue("ada", h.ada, "accounts admin:users:write", h.now):                http.StatusForbidden,
-		issue("old", boss, "accounts admin:users:write", h.now.Add(-time.Hour)): http.StatusForbidden,
-		issue("none", boss, "admin:users:write", h.now):                         http.StatusForbidden,
+	for _, who := range []string{
+		h.as(session),
+		issue("mere", boss, "accounts", h.now),
+		issue("ada", h.ada, "accounts admin:users:write", h.now),
+		issue("old", boss, "accounts admin:users:write", h.now.Add(-time.Hour)),
+		issue("none", boss, "admin:users:write", h.now),
 	} {
 		a := h.call("POST", path+id+"/roles", who, body("type", "user-roles", "id", identity.RoleAdmin))
-		testkit.Equal(t, who, a.status, status)
+		testkit.Equal(t, who, a.status, http.StatusForbidden)
 		nobody := h.call("POST", path+"nobody/roles", who, body("id", identity.RoleAdmin))
 		testkit.Equal(t, who+": an unknown user", nobody.raw, a.raw)
 	}
