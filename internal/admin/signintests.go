@@ -70,7 +70,7 @@ func (o *Operations) BeginSignInTest(ctx context.Context, a Actor, ref, scope st
 }
 
 // EndSignInTest returns what a client would have got from the response to a test. Only the person
-// who has begun the test in their browser sees it, and once; no token comes into being. The test
+// who has begun the test in their browser sees it, and once; no token is issued. The test
 // is recorded.
 func (o *Operations) EndSignInTest(ctx context.Context, a Actor, in SignInResponse) (*SignInTest, error) {
 	if err := o.authorize(a, ScopeClientsRead); err != nil {

@@ -29,7 +29,7 @@ type TestedSignIn struct {
 func (s *Server) Tests() oauth.SignInTests { return s.tests }
 
 // RedeemTest uses the code of a test up, and returns what the client would get for it. Nothing is
-// stored, and no token comes into being. Denied: the code is not that of the test, or was used.
+// stored, and no token is issued. Denied: the code is not that of the test, or was used.
 func (s *Server) RedeemTest(ctx context.Context, state, code string, now time.Time) (*TestedSignIn, error) {
 	test, err := s.tests.Open(state, now)
 	if err != nil {
